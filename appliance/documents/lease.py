@@ -59,8 +59,11 @@ class Lease:
         return Q(pk=self.version_id, lease_token=self.token, status__in=UNFINISHED)
 
     def check(self) -> None:
-        """Locks the row and makes sure it is still ours. Raises LeaseLost."""
-        if not DocumentVersion.objects.select_for_update().filter(self.mine()).exists():
+        """Locks the row and makes sure it is still ours. Raises LeaseLost.
+
+        The lock lets others point at the row: who chooses a current version waits for nobody that reads one.
+        """
+        if not DocumentVersion.objects.select_for_update(no_key=True).filter(self.mine()).exists():
             raise LeaseLost(f"version {self.version_id}")
 
     def update(self, **fields: object) -> None:

@@ -52,6 +52,8 @@ class Document(models.Model):
     current_version = models.OneToOneField(
         "DocumentVersion", null=True, on_delete=models.SET_NULL, related_name="current_of"
     )
+    # The newest version when a person last chose which one is used. Only later ones take its place by themselves.
+    newest_when_chosen = models.PositiveIntegerField(default=0)
     wrapped_key = models.BinaryField()
     # The e-mail or archive it came out of.
     parent = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="children")

@@ -1,6 +1,7 @@
 """One version's way from an encrypted blob to the index.
 
-    blob -> private folder -> sandbox: parse, chunk -> VersionText, VersionPage, Chunk rows   (status: embedding)
+    blob -> clamd, where a site has set it, sees the decrypted bytes before anything else does
+         -> private folder -> sandbox: parse, chunk -> VersionText, VersionPage, Chunk rows   (status: embedding)
                                                     -> documents of its own for each child
          -> vectors over HTTP, batch by batch       -> ChunkEmbedding rows                    (progress: chunks_done)
          -> Posting rows, counters, status ready, current version flipped                     (one transaction)
@@ -20,11 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from django.db import connection, transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from appliance.audit.models import Outcome
-from appliance.documents import blobs, children, index, layout, passwords, steps
+from appliance.documents import antivirus, blobs, children, index, layout, passwords, steps
 from appliance.documents.actions import record_ingest
 from appliance.documents.lease import Lease
 from appliance.documents.models import (
@@ -62,6 +62,7 @@ def run(lease: Lease, read: Read) -> None:
     with transaction.atomic():
         lease.update(status=VersionStatus.PARSING, error_code="", error_reason="", error_hint="", chunks_done=0)
         steps.note(version.pk, "started", attempt=lease.attempts)
+    _scan(lease, version)
     started = time.monotonic()
     with _opened(version) as path:
         parsed, chunks = read(path, version.document.filename, passwords.unseal(version), _Progress(lease))
@@ -71,6 +72,18 @@ def run(lease: Lease, read: Read) -> None:
     started = time.monotonic()
     _embed(lease, version)
     _finish(lease, version, embedding_s=time.monotonic() - started)
+
+
+def _scan(lease: Lease, version: DocumentVersion) -> None:
+    """Raises Infected, TooLargeToScan, ScanBroken or ScannerUnavailable. The plain bytes lie on no disk meanwhile."""
+    if not antivirus.is_on():
+        return
+    signature = antivirus.find(blobs.read(version))
+    if signature:
+        raise antivirus.Infected(signature)
+    with transaction.atomic():
+        lease.check()
+        steps.note(version.pk, antivirus.SCANNED)
 
 
 @contextmanager
@@ -233,19 +246,31 @@ def _store_vectors(
 
 def _finish(lease: Lease, version: DocumentVersion, *, embedding_s: float) -> None:
     with transaction.atomic():
+        document = Document.objects.select_for_update(no_key=True).filter(pk=version.document_id).first()
         lease.check()
+        assert document is not None  # a document that was deleted took the version, and so the lease, with it
         num_terms = index.write_postings(connection, version.pk)
         lease.update(num_terms=num_terms)
         DocumentVersion.objects.filter(pk=version.pk).update(
             status=VersionStatus.READY, ready_at=Now(), lease_until=None, lease_token=None
         )
         version.refresh_from_db()
-        # An older version that finishes late must not take the place of a newer one.
-        flipped = Document.objects.filter(pk=version.document_id).filter(
-            Q(current_version__isnull=True) | Q(current_version__n__lt=version.n)
-        )
-        title = version.title or version.document.title
-        flipped.update(current_version=version, title=title[:300])
         steps.note(version.pk, "embedded", chunks=version.num_chunks, seconds=round(embedding_s, 2))
-        steps.note(version.pk, "ready", terms=num_terms)
-        record_ingest(version, Outcome.SUCCESS, chunks=version.num_chunks, pages=version.num_pages)
+        taken = _take_place(document, version)
+        steps.note(version.pk, "ready", terms=num_terms, current=taken)
+        record_ingest(version, Outcome.SUCCESS, chunks=version.num_chunks, pages=version.num_pages, current=taken)
+
+
+def _take_place(document: Document, version: DocumentVersion) -> bool:
+    """Makes a version that has just become ready the one in use, if it may be. `document` is locked.
+
+    The last decision counts, whenever its reading ends. Sending a version decides for it; choosing one by hand decides
+    against all that had been sent by then. So it takes the place if it is newer than the one in use, and was sent after
+    the last choice by hand. Otherwise it is ready, and waits to be chosen.
+    """
+    in_use = DocumentVersion.objects.filter(current_of=document).values_list("n", flat=True).first() or 0
+    if version.n <= max(in_use, document.newest_when_chosen):
+        return False
+    title = (version.title or document.title)[:300]
+    Document.objects.filter(pk=document.pk).update(current_version=version, title=title)
+    return True

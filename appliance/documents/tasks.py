@@ -19,6 +19,7 @@ import ingest
 from appliance.audit.models import Outcome
 from appliance.documents import pipeline, queue, steps
 from appliance.documents.actions import record_ingest
+from appliance.documents.antivirus import Infected, ScanBroken, TooLargeToScan
 from appliance.documents.children import TooManyChildren
 from appliance.documents.lease import Lease, LeaseLost
 from appliance.documents.models import UNFINISHED, DocumentVersion, VersionStatus
@@ -83,8 +84,12 @@ def ingest_version(version_id: int) -> None:
         log.info("version %d was taken over", version_id)
     except ingest.IngestError as error:
         _not_read(lease, error)
-    except TooManyChildren as error:
+    except Infected as error:
+        _end(lease, VersionStatus.QUARANTINED, error.code, error.message, error.hint, signature=error.signature)
+    except (TooManyChildren, TooLargeToScan) as error:
         _end(lease, VersionStatus.FAILED, error.code, error.message, error.hint)
+    except ScanBroken as error:
+        _release(lease, error.code, error.message, refund=False)
     except (Unavailable, OperationalError) as error:
         # Not the file's fault: it costs no attempt, and the sweeper brings it back.
         log.warning("version %d waits: %s", version_id, error)
@@ -121,7 +126,7 @@ def _give_up(lease: Lease) -> None:
     _end(lease, VersionStatus.QUARANTINED, "gave_up", reason, hint)
 
 
-def _end(lease: Lease, status: VersionStatus, code: str, reason: str, hint: str) -> None:
+def _end(lease: Lease, status: VersionStatus, code: str, reason: str, hint: str, **detail: str) -> None:
     with transaction.atomic():
         updated = DocumentVersion.objects.filter(lease.mine()).update(
             status=status,
@@ -135,7 +140,7 @@ def _end(lease: Lease, status: VersionStatus, code: str, reason: str, hint: str)
         if updated:
             version = DocumentVersion.objects.get(pk=lease.version_id)
             steps.note(version.pk, str(status.value), code=code, attempt=lease.attempts)
-            record_ingest(version, Outcome.FAILED, code=code)
+            record_ingest(version, Outcome.FAILED, code=code, **detail)
 
 
 def _release(lease: Lease, code: str, reason: str, *, refund: bool) -> None:

@@ -8,11 +8,12 @@ from typing import BinaryIO
 
 from django.core.files import File
 from django.db import transaction
+from django.db.models import Max
 
 from appliance.accounts.models import User
 from appliance.audit.models import EventType
 from appliance.audit.record import Actor, Entity, Event, record
-from appliance.documents import actions, queue
+from appliance.documents import actions, antivirus, queue
 from appliance.documents.access import access_document, access_version, collections_for
 from appliance.documents.models import Document, DocumentVersion, IngestStep, VersionStatus
 from appliance.lib.errors import BadRequest, Conflict, NotFound
@@ -68,6 +69,7 @@ def do_add_version(
 def do_make_current(document_id: uuid.UUID | str, n: int, *, acting_user: User, actor: Actor) -> DocumentVersion:
     """Answers and searches use version `n` from now on; the others stay, and stay citable. Needs a contributor's grant.
 
+    The choice holds until a version is added after it: one that is still being read now does not take the place later.
     Raises NotFound, or Conflict (`not_ready`) for a version that was never read.
     """
     _changeable(acting_user, document_id)
@@ -76,11 +78,12 @@ def do_make_current(document_id: uuid.UUID | str, n: int, *, acting_user: User, 
         raise Conflict(f"Version {n} cannot be used: it has not been read.", code="not_ready")
     with transaction.atomic():
         document = Document.objects.select_for_update().get(pk=version.document_id)
-        if document.current_version_id == version.pk:
+        newest = document.versions.aggregate(last=Max("n"))["last"]
+        if document.current_version_id == version.pk and document.newest_when_chosen == newest:
             return version
         before = document.current_version.n if document.current_version else 0
         title = (version.title or document.title)[:300]
-        Document.objects.filter(pk=document.pk).update(current_version=version, title=title)
+        Document.objects.filter(pk=document.pk).update(current_version=version, title=title, newest_when_chosen=newest)
         entity = Entity("document", str(document.pk), version=n)
         detail = {"before": before, "now": n}
         record(Event(EventType.SETTING, "document.make_current", entities=(entity,), detail=detail), actor=actor)
@@ -92,6 +95,7 @@ def do_retry(document_id: uuid.UUID | str, n: int, *, acting_user: User, actor: 
     """Reads a version again that failed or was set aside. Needs a contributor's grant; raises NotFound or Conflict."""
     _changeable(acting_user, document_id)
     version = access_version(acting_user, document_id, n)
+    antivirus.check_may_be_read_again(version)
     with transaction.atomic():
         changed = DocumentVersion.objects.filter(pk=version.pk, status__in=ENDED_BADLY).update(
             status=VersionStatus.QUEUED, attempts=0, error_code="", error_reason="", error_hint="", lease_until=None

@@ -13,6 +13,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
 from appliance.celery import app
+from appliance.documents import antivirus
 from appliance.lib.errors import ApplianceError
 from appliance.llm import client
 from appliance.ops.models import Pulse
@@ -22,16 +23,25 @@ _PULSE_AFTER_S = 45
 
 
 def check() -> dict[str, Part]:
-    """Each part's `status` ("ok" or "down") and `detail`. Asked at once, each bounded to a few seconds."""
+    """Each part's `status` ("ok", "down", or "off" where the site has none) and `detail`.
+
+    Asked at once, each bounded to a few seconds.
+    """
     parts: dict[str, Callable[[], Part]] = {
         "database": _database,
         "queue": _queue,
         "workers": _workers,
         "model": _model,
+        "scanner": _scanner,
     }
     with ThreadPoolExecutor(max_workers=len(parts)) as pool:
         asked = {name: pool.submit(_contained, part) for name, part in parts.items()}
         return {name: future.result() for name, future in asked.items()}
+
+
+def is_well(part: Part) -> bool:
+    """Whether nothing is wrong with a part: it answers, or the site has none."""
+    return part["status"] in ("ok", "off")
 
 
 def _contained(part: Callable[[], Part]) -> Part:
@@ -64,6 +74,14 @@ def _workers() -> Part:
     if last is None or timezone.now() - last.at > timedelta(seconds=_PULSE_AFTER_S):
         return {"status": "down", "detail": "No worker has finished a task lately. Uploads wait until one does."}
     return {"status": "ok", "detail": f"Last task finished at {timezone.localtime(last.at):%H:%M:%S}."}
+
+
+def _scanner() -> Part:
+    if not antivirus.is_on():
+        return {"status": "off", "detail": "No virus scanner is set (APPLIANCE_CLAMD). Files are not scanned."}
+    version, _, signatures = antivirus.version().partition("/")
+    dated = f", signatures {signatures.replace('/', ' of ', 1)}" if signatures else ""
+    return {"status": "ok", "detail": f"{version}{dated}. Every file is scanned before it is read."}
 
 
 def _model() -> Part:
