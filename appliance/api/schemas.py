@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from ninja import Schema
 from pydantic import AwareDatetime, Field
@@ -77,6 +77,26 @@ class DocumentOut(Schema):
     error: dict[str, str] | None
     current_version: int | None
     versions: list[VersionOut]
+
+
+class PasswordIn(Schema):
+    """What opens a file. It is in no log and no audit event."""
+
+    password: str = Field(min_length=1, max_length=255)
+
+
+class StepOut(Schema):
+    """One step of a version's way through ingest."""
+
+    at: datetime
+    step: str
+    detail: dict[str, Any]
+
+
+class RetriedOut(Schema):
+    """How many versions are being read again."""
+
+    retried: int
 
 
 class SearchIn(Schema):

@@ -15,6 +15,7 @@ from appliance.accounts.sessions import actor_of, current_user, page
 from appliance.documents import actions, bulk, versions
 from appliance.documents.access import access_collection, access_version
 from appliance.documents.models import UploadBatch
+from appliance.documents.steps import steps_of
 from appliance.lib.errors import BadRequest
 
 _PAGE_LENGTH = 200
@@ -117,7 +118,7 @@ def log(request: HttpRequest, document_id: uuid.UUID, n: int) -> HttpResponse:
     context = {
         "version": found,
         "document": found.document,
-        "steps": list(found.steps.order_by("pk")[:500]),
+        "steps": steps_of(found),
         "may_add": versions.may_add(user, found.document),
     }
     in_drawer = request.headers.get("HX-Request") == "true"

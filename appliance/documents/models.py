@@ -128,6 +128,11 @@ class DocumentVersion(models.Model):
         """Whether nothing more will happen to this version by itself."""
         return self.status in {VersionStatus.READY, VersionStatus.FAILED, VersionStatus.QUARANTINED}
 
+    @property
+    def wants_password(self) -> bool:
+        """Whether it could not be opened for want of the right password."""
+        return self.status == VersionStatus.FAILED and self.error_code in {"encrypted", "wrong_password"}
+
 
 class VersionText(models.Model):
     """The extracted text, apart from the row that lists and status pages read.
@@ -168,12 +173,16 @@ class IngestStep(models.Model):
 
 
 class UploadBatch(models.Model):
-    """Many files that one person sends at once, so that afterwards each can be accounted for."""
+    """Many files that are sent at once, so that afterwards each can be accounted for.
+
+    `created_by` None is a command run on the machine itself. While `paused_at` is set, what waits is not read.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="+")
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    paused_at = models.DateTimeField(null=True)
     cancelled_at = models.DateTimeField(null=True)
 
 

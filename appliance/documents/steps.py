@@ -6,11 +6,12 @@ from typing import Any
 
 from django.utils import timezone
 
-from appliance.documents.models import IngestStep
+from appliance.documents.models import DocumentVersion, IngestStep
 
 #: What an attempt writes before it has to wait. All of it goes when the next one waits for the same cause: a file that
 #: waits for a day is one line, not thousands.
 _ATTEMPT = ("started", "scanned", "reading", "read", "unpacked")
+_MOST_SHOWN = 500
 
 
 def note(version_id: int, step: str, **detail: Any) -> None:
@@ -25,3 +26,8 @@ def note(version_id: int, step: str, **detail: Any) -> None:
     last.detail = detail | {"times": last.detail.get("times", 1) + 1}
     last.at = timezone.now()
     last.save(update_fields=["detail", "at"])
+
+
+def steps_of(version: DocumentVersion) -> list[IngestStep]:
+    """The log of a version, oldest first. Who may see the version may see it."""
+    return list(version.steps.order_by("pk")[:_MOST_SHOWN])

@@ -21,7 +21,7 @@ from appliance.documents import pipeline, queue, steps
 from appliance.documents.actions import record_ingest
 from appliance.documents.antivirus import Infected, ScanBroken, TooLargeToScan
 from appliance.documents.children import TooManyChildren
-from appliance.documents.lease import Lease, LeaseLost
+from appliance.documents.lease import Lease, LeaseLost, held
 from appliance.documents.models import UNFINISHED, DocumentVersion, VersionStatus
 from appliance.documents.private_folders import remove_abandoned
 from appliance.lib.errors import DatabaseUnavailable, Unavailable
@@ -171,7 +171,7 @@ def sweep() -> int:
     First removes what killed workers left lying decrypted.
     """
     remove_abandoned()
-    waiting = DocumentVersion.objects.filter(status__in=UNFINISHED).filter(
+    waiting = DocumentVersion.objects.filter(~held(), status__in=UNFINISHED).filter(
         Q(lease_until__isnull=True, created_at__lt=Now() - timedelta(seconds=settings.SWEEP_INTERVAL_S))
         | Q(lease_until__lt=Now())
     )
