@@ -103,6 +103,22 @@ def cancel(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
 
 @require_POST
 @page
+def pause(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
+    found = bulk.access_batch(current_user(request), batch_id)
+    bulk.do_pause(found, actor=actor_of(request))
+    return _back(found)
+
+
+@require_POST
+@page
+def resume(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
+    found = bulk.access_batch(current_user(request), batch_id)
+    bulk.do_resume(found, actor=actor_of(request))
+    return _back(found)
+
+
+@require_POST
+@page
 def retry(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
     user = current_user(request)
     found = bulk.access_batch(user, batch_id)
