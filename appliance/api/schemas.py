@@ -127,12 +127,14 @@ class PassageOut(Schema):
 
 
 class CoverageOut(Schema):
-    """What the search had in view."""
+    """What the search had in view. `not_reranked` passages would have been read by the reranker, had it answered."""
 
     collections: int
     documents: int
     searched: int
     not_ready: int
+    reranked: int
+    not_reranked: int
 
 
 class SearchOut(Schema):

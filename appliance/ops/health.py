@@ -32,6 +32,7 @@ def check() -> dict[str, Part]:
         "queue": _queue,
         "workers": _workers,
         "model": _model,
+        "reranker": _reranker,
         "scanner": _scanner,
     }
     with ThreadPoolExecutor(max_workers=len(parts)) as pool:
@@ -89,3 +90,12 @@ def _model() -> Part:
     if state.get("http_status") != 200:
         return {"status": "down", "detail": "The model server is still starting."}
     return {"status": "ok", "detail": f"Answers come from {settings.CHAT_MODEL or state.get('engine', 'the model')}."}
+
+
+def _reranker() -> Part:
+    if not settings.RERANKER:
+        return {"status": "off", "detail": "No reranker is set (APPLIANCE_RERANKER). Passages are ranked without one."}
+    if client.health().get("reranker") != settings.RERANKER:
+        detail = f"The model server has no reranker named {settings.RERANKER}. Search goes on without it."
+        return {"status": "off", "detail": detail}
+    return {"status": "ok", "detail": f"{settings.RERANKER} reads the best passages again."}
