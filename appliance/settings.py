@@ -71,6 +71,7 @@ _POOL = {"min_size": 0, "max_size": env.integer("APPLIANCE_DATABASE_POOL", 16, m
 DATABASES = {
     "default": env.database("APPLIANCE_DATABASE_URL")
     | {"OPTIONS": {"pool": _POOL, "connect_timeout": 5}, "CONN_MAX_AGE": 0}
+    | {"CONN_HEALTH_CHECKS": True}  # a connection that a restart of the database ended is not handed out
 }
 if env.text("APPLIANCE_DATABASE_OWNER_URL") or env.text("APPLIANCE_DATABASE_OWNER_URL_FILE"):
     DATABASES["owner"] = env.database("APPLIANCE_DATABASE_OWNER_URL") | {"TEST": {"MIRROR": "default"}}
@@ -112,6 +113,7 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 INGEST_LEASE_S = env.integer("APPLIANCE_INGEST_LEASE_S", 120, minimum=2)
 INGEST_MAX_ATTEMPTS = env.integer("APPLIANCE_INGEST_MAX_ATTEMPTS", 3, minimum=1)
+INGEST_RETRY_S = env.seconds("APPLIANCE_INGEST_RETRY_S", 10)
 # Each file is read in a process of its own, within these; "eng+fra" reads pictures in both languages.
 OCR_LANGUAGES = env.text("APPLIANCE_OCR_LANGUAGES", "eng")
 READ_SILENCE_S = env.seconds("APPLIANCE_READ_SILENCE_S", 120)
