@@ -61,7 +61,8 @@ def test_a_version_sent_before_a_choice_by_hand_does_not_take_its_place_later(
     choose(pk, 3)  # it is there to be chosen
     assert current(pk) == 3
     assert upload(mary, matter, name, b"The heron keeps the fourth watch.").status_code == 202
-    assert finished(mary, pk, n=4)["current_version"] == 4  # sent after the choice: it decides
+    assert finished(mary, pk, n=4)["status"] == "ready"
+    assert current(pk) == 4  # sent after the choice: it decides
 
 
 def test_an_older_version_that_is_read_later_does_not_take_the_place_of_a_newer_one(
