@@ -1,8 +1,9 @@
 """The second lock: what a person may not see, the database does not give the application's role.
 
-    reading_room_enter(person)   once per transaction: reads the person's grants in force and keeps, until the
-                                 transaction ends, which collections and documents they open and close
-    policies                     documents by those sets; versions by their document; all else by its version
+    reading_room_enter(person, only)   once per transaction: reads the person's grants in force and keeps, until the
+                                       transaction ends, which collections and documents they open and close; with
+                                       `only`, within those collections (a token can be made for some)
+    policies                           documents by those sets; versions by their document; all else by its version
 
 The rule is that of `documents/querysets.py`, written a second time on purpose: a fault in one does not open the other.
 Workers and migrations have policies of their own that let them see every row.
@@ -13,7 +14,7 @@ from django.db import migrations
 from appliance.lib.guarded.locking import lock, unlock
 
 ENTER = """
-CREATE FUNCTION reading_room_enter(person uuid) RETURNS void
+CREATE FUNCTION reading_room_enter(person uuid, only_collections uuid[] DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     opened record;
@@ -33,12 +34,16 @@ BEGIN
         FROM named AS n JOIN documents_document AS d ON d.parent_id = n.id WHERE n.depth < 3
     )
     SELECT (SELECT array_agg(DISTINCT collection_id) FROM mine
-            WHERE effect = 'allow' AND collection_id IS NOT NULL) AS open_collections,
+            WHERE effect = 'allow' AND collection_id IS NOT NULL
+              AND (only_collections IS NULL OR collection_id = ANY (only_collections))
+           ) AS open_collections,
            (SELECT array_agg(DISTINCT collection_id) FROM mine
             WHERE effect = 'deny' AND collection_id IS NOT NULL) AS shut_collections,
            (SELECT array_agg(DISTINCT collection_id) FROM mine
             WHERE effect = 'allow' AND role <> 'reader' AND collection_id IS NOT NULL) AS own_collections,
-           (SELECT array_agg(DISTINCT id) FROM named WHERE effect = 'allow') AS open_documents,
+           (SELECT array_agg(DISTINCT n.id) FROM named AS n JOIN documents_document AS d ON d.id = n.id
+            WHERE n.effect = 'allow' AND (only_collections IS NULL OR d.collection_id = ANY (only_collections))
+           ) AS open_documents,
            (SELECT array_agg(DISTINCT id) FROM named WHERE effect = 'deny') AS shut_documents
     INTO opened;
     PERFORM set_config('reading_room.principal', coalesce(person::text, ''), true),

@@ -2,8 +2,8 @@
 
 Row-level security asks who is reading. That must hold for exactly one transaction: a setting of the session would
 stay on a pooled connection for whoever gets it next. So each transaction's first statement for a person is preceded
-by `reading_room_enter(person)`, and a statement outside a transaction gets one of its own. Without a principal nothing
-is set, and the policies show the application's role nothing.
+by `reading_room_enter(person, collections)`, and a statement outside a transaction gets one of its own. Without a
+principal nothing is set, and the policies show the application's role nothing.
 
 A process that signs in with a role of its own (workers, commands) runs as that role, which sees what its policies say.
 What it does for a person it does in the application's role: OPTIONS["person_role"].
@@ -11,14 +11,13 @@ What it does for a person it does in the application's role: OPTIONS["person_rol
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
 from django.db.backends.postgresql import base
 
-from appliance.lib.principal import current_principal
+from appliance.lib.principal import Principal, current_principal
 
 _NOT_ENTERED: Any = object()
 
@@ -28,7 +27,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._entered: uuid.UUID | None = None
+        self._entered: Principal | None = None
         self._entering = False
         self.execute_wrappers.append(self._as_principal)
 
@@ -53,14 +52,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._enter(principal)
             return execute(sql, params, many, context)
 
-    def _enter(self, principal: uuid.UUID | None) -> None:
+    def _enter(self, principal: Principal | None) -> None:
         role = self.settings_dict["OPTIONS"].get("person_role")
         self._entering = True
         try:
             with self.cursor() as cursor:
                 if role:
                     cursor.execute(f"SET LOCAL ROLE {self.ops.quote_name(role) if principal else 'NONE'}")
-                cursor.execute("SELECT reading_room_enter(%s)", [principal])
+                person, only = (principal.person, principal.collections) if principal else (None, None)
+                given = None if only is None else list(only)
+                cursor.execute("SELECT reading_room_enter(%s, %s::uuid[])", [person, given])
             self._entered = principal
         finally:
             self._entering = False
