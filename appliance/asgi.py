@@ -11,6 +11,7 @@ from servestatic import ServeStaticASGI  # type: ignore[import-untyped]  # noqa:
 django_application = get_asgi_application()
 
 from appliance.checks import refuse_if_unsafe  # noqa: E402  (checks need the applications loaded)
+from appliance.lib.headers import static_headers  # noqa: E402
 
 refuse_if_unsafe()
 
@@ -20,4 +21,6 @@ application = ServeStaticASGI(
     prefix=settings.STATIC_URL.strip("/"),
     max_age=3600,
     autorefresh=False,
+    allow_all_origins=False,
+    add_headers_function=static_headers,
 )

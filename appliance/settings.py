@@ -91,6 +91,7 @@ CHAT_MODEL = env.text("APPLIANCE_CHAT_MODEL", "")  # empty: the first the server
 EMBEDDING_MODEL = env.text("APPLIANCE_EMBEDDING_MODEL", "all-minilm-l6-v2")
 
 # Retrieval -------------------------------------------------------------------------------------------------
+RERANKER = env.text("APPLIANCE_RERANKER", "")  # the cross-encoder's name at the model server; empty: none is asked
 EXACT_SEARCH_LIMIT = env.integer("APPLIANCE_EXACT_SEARCH_LIMIT", 50_000, minimum=0)
 
 # Celery: the broker carries ids only, state lives in PostgreSQL --------------------------------------------
@@ -123,6 +124,9 @@ OCR_LANGUAGES = env.text("APPLIANCE_OCR_LANGUAGES", "eng")
 READ_SILENCE_S = env.seconds("APPLIANCE_READ_SILENCE_S", 120)
 READ_DEADLINE_S = env.seconds("APPLIANCE_READ_DEADLINE_S", 3_600)
 READ_MEMORY_BYTES = env.integer("APPLIANCE_READ_MEMORY_BYTES", 1024 * 1024 * 1024, minimum=256 * 1024 * 1024)
+# The virus scanner: None where there is none.
+CLAMD = env.socket_address("APPLIANCE_CLAMD")
+CLAMD_TIMEOUT_S = env.seconds("APPLIANCE_CLAMD_TIMEOUT_S", 300)
 SWEEP_INTERVAL_S = env.seconds("APPLIANCE_SWEEP_INTERVAL_S", 15)
 CELERY_BEAT_SCHEDULE = {
     "revive-ingest": {"task": "documents.sweep", "schedule": SWEEP_INTERVAL_S},

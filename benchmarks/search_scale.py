@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import psycopg
 from django.db import connection
+from django.db.models import Max
 from django.test import override_settings
 from numpy.typing import NDArray
 
 from appliance.accounts.models import User
 from appliance.documents.actions import do_create_collection
-from appliance.documents.models import Collection, DocumentVersion, EmbeddingModel
+from appliance.documents.models import Collection, Document, DocumentVersion, EmbeddingModel, VersionStatus
 from appliance.documents.search import Passage, search
 from appliance.llm import client
 from appliance.ops.commands import COMMAND
@@ -158,38 +159,62 @@ NUM_ASKED = 60
 
 
 def _drop_indexes(owner: psycopg.Connection[Any]) -> list[str]:
-    """Takes the large tables' plain indexes away; returns what makes them again."""
-    rows = owner.execute(
+    """Takes the large tables' indexes and constraints away, their primary keys aside; returns what makes them again.
+
+    Checked and entered row by row they would take most of an hour of a million chunks.
+    """
+    constraints = owner.execute(
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), contype::text FROM pg_constraint"
+        " WHERE conrelid IN ('documents_posting'::regclass, 'documents_chunkembedding'::regclass,"
+        " 'documents_chunk'::regclass) AND contype IN ('p', 'u', 'f')"
+        " AND NOT (contype = 'p' AND conrelid <> 'documents_posting'::regclass) ORDER BY contype DESC"
+    ).fetchall()
+    for table, name, _, _ in constraints:
+        owner.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{name}" CASCADE')
+    indexes = owner.execute(
         "SELECT i.indexname, i.indexdef FROM pg_indexes AS i LEFT JOIN pg_constraint AS c ON c.conname = i.indexname"
         " WHERE i.tablename IN ('documents_posting', 'documents_chunkembedding') AND c.conname IS NULL"
     ).fetchall()
-    for name, _ in rows:
+    for name, _ in indexes:
         owner.execute(f'DROP INDEX "{name}"')
-    return [definition for _, definition in rows]
+    again = [f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {text}' for table, name, text, kind in constraints]
+    foreign = [kind == "f" for *_, kind in constraints]
+    keys = [statement for statement, is_foreign in zip(again, foreign, strict=True) if not is_foreign]
+    references = [statement for statement, is_foreign in zip(again, foreign, strict=True) if is_foreign]
+    return [*(definition for _, definition in indexes), *keys, *references]
 
 
 def _documents(owner: psycopg.Connection[Any], collections: dict[str, Collection], chunks: int) -> int:
     """Documents and their versions, each collection its share; returns the id before the first version."""
-    row = owner.execute("SELECT coalesce(max(id), 0) FROM documents_documentversion").fetchone()
-    first = row[0] if row else 0
+    first = DocumentVersion.objects.aggregate(last=Max("pk"))["last"] or 0
     total = max(1, chunks // CHUNKS_PER_DOCUMENT)
     for share, part in _PARTS:
-        owner.execute(
-            """
-            WITH made AS (
-                INSERT INTO documents_document (id, collection_id, filename, title, wrapped_key, created_at)
-                SELECT gen_random_uuid(), %s, 'made-' || n || '.txt', 'Made record ' || n, '', now()
-                FROM generate_series(1, %s) AS n RETURNING id, title
-            ), versions AS (
-                INSERT INTO documents_documentversion
-                    (document_id, n, sha256, media_type, size_bytes, blob_key, title, parties, label, num_pages,
-                     paginated, status, error_code, error_reason, error_hint, attempts, chunks_done, num_chunks,
-                     num_terms, created_at)
-                SELECT id, 1, '', 'text/plain', 1, '', title, '[]', title, 1, false,
-                       'ready', '', '', '', 1, %s, %s, 0, now() FROM made RETURNING id
-            ) SELECT count(*) FROM versions
-            """,
-            [collections[share].pk, max(1, round(total * part)), CHUNKS_PER_DOCUMENT, CHUNKS_PER_DOCUMENT],
+        documents = Document.objects.bulk_create(
+            [
+                Document(collection=collections[share], filename=f"made-{n}.txt", title=f"Made record {n}")
+                for n in range(1, max(1, round(total * part)) + 1)
+            ],
+            batch_size=2_000,
+        )
+        DocumentVersion.objects.bulk_create(
+            [
+                DocumentVersion(
+                    document=document,
+                    n=1,
+                    media_type="text/plain",
+                    size_bytes=1,
+                    title=document.title,
+                    label=document.title,
+                    num_pages=1,
+                    paginated=False,
+                    status=VersionStatus.READY,
+                    attempts=1,
+                    chunks_done=CHUNKS_PER_DOCUMENT,
+                    num_chunks=CHUNKS_PER_DOCUMENT,
+                )
+                for document in documents
+            ],
+            batch_size=2_000,
         )
     owner.execute(
         "UPDATE documents_document AS d SET current_version_id = v.id FROM documents_documentversion AS v"

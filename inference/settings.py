@@ -53,7 +53,9 @@ class Settings:
 
     `threads` 0 leaves the number of CPU threads to torch. `queue_limit` counts chat and embedding
     requests admitted and not yet finished. `stall_s` is how long a client may read nothing of its answer.
-    `model` is None with the extractive engine. The key is left out of the representation.
+    `embedders` are served beside the first one, by name: while an index moves from one to another both are needed.
+    `reranker_dir` is None where no cross-encoder is installed. `model` is None with the extractive engine. The key is
+    left out of the representation.
     """
 
     host: str
@@ -61,7 +63,9 @@ class Settings:
     api_key: str = field(repr=False)
     engine: str
     embedder_dir: Path
+    embedders: dict[str, Path]
     embed_dtype: str
+    reranker_dir: Path | None
     threads: int
     max_batch: int
     max_body_bytes: int
@@ -79,7 +83,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         api_key=_api_key(environ),
         engine=engine,
         embedder_dir=_embedder_dir(environ),
+        embedders=_named_folders(environ, "INFERENCE_EMBEDDERS", "embedders"),
         embed_dtype=_choice(environ, "INFERENCE_EMBED_DTYPE", DTYPES),
+        reranker_dir=_reranker_dir(environ),
         threads=_integer(environ, "INFERENCE_THREADS", 0, 0, 1024),
         max_batch=_integer(environ, "INFERENCE_MAX_BATCH", 512, 1, 65536),
         max_body_bytes=_integer(environ, "INFERENCE_MAX_BODY_BYTES", 16 * 2**20, 1024, 2**31),
@@ -123,24 +129,24 @@ def read_model_settings(environ: Mapping[str, str]) -> ModelSettings:
         max_waiting=_integer(environ, "INFERENCE_MAX_WAITING", 256, 1, 65536),
         context=_integer(environ, "INFERENCE_CONTEXT", 0, 0, 2**24) or None,
         device=device,
-        adapters=_adapters(environ),
+        adapters=_named_folders(environ, "INFERENCE_ADAPTERS", "adapters"),
         reasoning_effort=_choice(environ, "INFERENCE_REASONING_EFFORT", EFFORTS),
     )
 
 
-def _adapters(environ: Mapping[str, str]) -> dict[str, Path]:
+def _named_folders(environ: Mapping[str, str], setting: str, what: str) -> dict[str, Path]:
     """`name=folder,name=folder`"""
     found: dict[str, Path] = {}
-    for entry in (environ.get("INFERENCE_ADAPTERS") or "").split(","):
+    for entry in (environ.get(setting) or "").split(","):
         if not entry.strip():
             continue
         name, _, folder = entry.strip().partition("=")
         if not _MODEL_NAME.fullmatch(name) or not folder:
-            raise SettingsError(f"INFERENCE_ADAPTERS: {entry.strip()!r} is not NAME=FOLDER")
+            raise SettingsError(f"{setting}: {entry.strip()!r} is not NAME=FOLDER")
         if name in found:
-            raise SettingsError(f"INFERENCE_ADAPTERS: two adapters are named {name}")
+            raise SettingsError(f"{setting}: two {what} are named {name}")
         if not Path(folder).is_dir():
-            raise SettingsError(f"INFERENCE_ADAPTERS: {folder} is not a folder")
+            raise SettingsError(f"{setting}: {folder} is not a folder")
         found[name] = Path(folder)
     return found
 
@@ -193,4 +199,14 @@ def _embedder_dir(environ: Mapping[str, str]) -> Path:
         folder = Path(spec.submodule_search_locations[0]) / "model"
     if not folder.is_dir():
         raise SettingsError(f"INFERENCE_EMBEDDER_DIR: {folder} is not a folder")
+    return folder
+
+
+def _reranker_dir(environ: Mapping[str, str]) -> Path | None:
+    configured = environ.get("INFERENCE_RERANKER_DIR")
+    if not configured:
+        return None
+    folder = Path(configured)
+    if not (folder / "config.json").is_file():
+        raise SettingsError(f"INFERENCE_RERANKER_DIR: {folder} is not the folder of a model: it has no config.json")
     return folder

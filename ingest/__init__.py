@@ -6,6 +6,7 @@ cheap: each parser is loaded when the first file of its kind arrives.
 
 from ingest.chunking import chunk
 from ingest.media import SUPPORTED_EXTENSIONS, detect_media_type
+from ingest.naming import name_words
 from ingest.options import Options
 from ingest.parsing import parse
 from ingest.types import Child, Chunk, IngestError, Page, PageLayout, ParsedDocument, Section, Word
@@ -23,5 +24,6 @@ __all__ = [
     "Word",
     "chunk",
     "detect_media_type",
+    "name_words",
     "parse",
 ]

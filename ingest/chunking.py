@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 from ingest.headings import heading_path
 from ingest.sentences import sentence_starts, units
+from ingest.templates import TEMPLATES
 from ingest.tokens import count_tokens
 from ingest.types import Chunk, ParsedDocument
 
@@ -16,25 +17,40 @@ _HEADING_TOKENS = 25
 Unit = tuple[int, int, int]
 
 
-def chunk(document: ParsedDocument, *, target_tokens: int = 200, overlap_tokens: int = 40) -> list[Chunk]:
+def chunk(
+    document: ParsedDocument,
+    *,
+    template: str = "generic",
+    target_tokens: int | None = None,
+    overlap_tokens: int | None = None,
+) -> list[Chunk]:
     """Chunks of about ``target_tokens`` estimated tokens, each starting with the last sentences of the one before.
 
-    The overlap is at most ``overlap_tokens`` long, and left out where a new section starts. Every character that is
-    not white space is in at least one chunk. A chunk may run over a page end; its page is where it starts. Raises
-    ValueError when the overlap is not smaller than the target.
+    ``template`` says where they may end and how long they are, unless sizes are given (``ingest.templates``). The
+    overlap is at most ``overlap_tokens`` long, and left out where a new section starts. Every character that is not
+    white space is in at least one chunk. A chunk may run over a page end; its page is where it starts. Raises
+    ValueError for a template that is not there, and when the overlap is not smaller than the target.
     """
-    if not 0 <= overlap_tokens < target_tokens:
+    if template not in TEMPLATES:
+        raise ValueError(f"no such chunk template: {template!r}")
+    rules = TEMPLATES[template]
+    target = rules.target_tokens if target_tokens is None else target_tokens
+    overlap = rules.overlap_tokens if overlap_tokens is None else overlap_tokens
+    if not 0 <= overlap < target:
         raise ValueError("overlap_tokens must be at least 0 and less than target_tokens")
     text = document.text
-    section_starts = [section.start for section in document.sections]
-    pieces = units(text, [*sentence_starts(text), *section_starts], target_tokens)
+    sections = rules.sections(document)
+    section_starts = [section.start for section in sections]
+    walls = sorted(set(rules.walls(document, sections)))
+    ends = {*section_starts, *rules.ends(document, sections)}
+    pieces = units(text, [*sentence_starts(text), *ends, *walls], target)
     pieces = [piece for piece in pieces if text[piece[0] : piece[1]].strip()]
     page_starts = [page.start for page in document.pages]
     chunks: list[Chunk] = []
-    for first, last in _spans(pieces, set(section_starts), target_tokens, overlap_tokens):
+    for first, last in _within_walls(pieces, walls, ends, target, overlap, rules.least_tokens):
         start, end = _trim(text, pieces[first][0], pieces[last - 1][1])
         heading = heading_path(
-            document.sections,
+            sections,
             section_starts,
             _main_position(section_starts, start, end),
             without=document.title,
@@ -44,6 +60,21 @@ def chunk(document: ParsedDocument, *, target_tokens: int = 200, overlap_tokens:
         indexed = f"{_header(document, heading)}\n{body}".lstrip("\n")
         chunks.append(Chunk(len(chunks), page, start, end, body, heading, indexed))
     return chunks
+
+
+def _within_walls(
+    pieces: list[Unit], walls: list[int], ends: set[int], target: int, overlap: int, least: int
+) -> Iterator[tuple[int, int]]:
+    """(first, last + 1) of the units of each chunk. None has units on both sides of a wall."""
+    starts = [piece[0] for piece in pieces]
+    first = 0
+    for wall in (*(bisect_left(starts, wall) for wall in walls), len(pieces)):
+        short = wall < len(pieces) and sum(piece[2] for piece in pieces[first:wall]) < least
+        if wall <= first or short:
+            continue
+        for start, end in _spans(pieces[first:wall], ends, target, overlap):
+            yield first + start, first + end
+        first = wall
 
 
 def _spans(pieces: list[Unit], sections: set[int], target: int, overlap: int) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Iterable
 
 from ingest.types import Section
 
@@ -65,6 +66,12 @@ def _apart(sections: list[Section]) -> tuple[Section, ...]:
         if not kept or section.start >= kept[-1].start + len(kept[-1].heading):
             kept.append(section)
     return tuple(kept)
+
+
+def merged(own: tuple[Section, ...], found: Iterable[Section]) -> tuple[Section, ...]:
+    """A document's own headings and others that were found in it, in order; where both stand, its own."""
+    by_start = {section.start: section for section in found} | {section.start: section for section in own}
+    return _apart([by_start[start] for start in sorted(by_start)])
 
 
 def heading_path(sections: tuple[Section, ...], starts: list[int], position: int, *, without: str = "") -> str:

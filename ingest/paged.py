@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ingest.draft import Draft
-from ingest.pdf_lines import HYPHEN
+from ingest.pdf_lines import HYPHEN, Line
 from ingest.pdf_paragraphs import Paragraph, has_ended
 from ingest.types import PageLayout, Section, Word
 
@@ -75,6 +75,16 @@ def place_words(item: Paragraph, text: str, start: int) -> list[Word]:
     placed: list[Word] = []
     position = 0
     for line in item.lines:
+        if _is_plain(line):
+            first = line.text[line.words[0].start : line.words[0].end]
+            begin = position
+            while begin < len(text) and text[begin] in _BETWEEN and not text.startswith(first, begin):
+                begin += 1
+            if text.startswith(line.text, begin):
+                shift = start + begin
+                placed += [Word(begins + shift, ends + shift, *box) for begins, ends, *box in line.words]
+                position = begin + line.words[-1].end
+                continue
         for span in line.words:
             characters = line.text[span.start : span.end]
             while not text.startswith(characters, position):
@@ -85,6 +95,11 @@ def place_words(item: Paragraph, text: str, start: int) -> list[Word]:
             placed.append(Word(start + position, start + end, span.left, span.top, span.right, span.bottom))
             position = end
     return placed
+
+
+def _is_plain(line: Line) -> bool:
+    """Whether a line that stands in the final text as it is has its words where it has them: spaces alone part them."""
+    return bool(line.words) and "|" not in line.text and line.text.isprintable()
 
 
 def _body_size(pages: list[Sheet]) -> float:

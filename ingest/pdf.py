@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def _read(document: Any, name: str, options: Options) -> list[_Page]:
         try:
             width, height = page.get_size()
             read = _Page(read_lines(page, with_words=options.layouts), width, height)
-            if _letters(read.lines) <= _FEW_LETTERS and _is_picture(page, read, name):
+            if _has_few_letters(read.lines) and _is_picture(page, read, name):
                 read.is_picture = True
                 if can_read_pictures:
                     _read_picture(page, read, options)
@@ -99,8 +100,9 @@ def _read(document: Any, name: str, options: Options) -> list[_Page]:
     return pages
 
 
-def _letters(lines: Iterable[Line]) -> int:
-    return sum(character.isalnum() for line in lines for character in line.text)
+def _has_few_letters(lines: Iterable[Line]) -> bool:
+    letters = (character for line in lines for character in line.text if character.isalnum())
+    return next(islice(letters, _FEW_LETTERS, None), None) is None
 
 
 def _is_picture(page: Any, read: _Page, name: str) -> bool:
@@ -120,7 +122,7 @@ def _is_picture(page: Any, read: _Page, name: str) -> bool:
                 )
             left, bottom, right, top = item.get_bounds()
             largest = max(largest, abs((right - left) * (top - bottom)))
-    if not _letters(read.lines):
+    if not any(character.isalnum() for line in read.lines for character in line.text):
         return pictures or paths > _MANY_PATHS
     return largest >= read.width_pt * read.height_pt * _MOST_OF_PAGE
 

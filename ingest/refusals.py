@@ -61,7 +61,7 @@ def encrypted(name: str, kind: str) -> IngestError:
     return IngestError(
         "encrypted",
         f"“{name}” was refused because this {kind} cannot be opened without a password.",
-        hint="Upload it again with its password, which is not kept; or save a copy without one and upload that.",
+        hint="Give its password, which is not kept; or save a copy without one and upload that.",
     )
 
 
@@ -69,7 +69,7 @@ def wrong_password(name: str, kind: str) -> IngestError:
     return IngestError(
         "wrong_password",
         f"“{name}” was refused because the password given does not open this {kind}.",
-        hint="Check the password and upload the file again with it. It was not kept.",
+        hint="Check the password and give it again. It was not kept.",
     )
 
 

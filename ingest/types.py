@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,11 @@ class Section:
     start: int
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word of the text and where it stands on its page: a box in fractions of the page, from the top left."""
+class Word(NamedTuple):
+    """A word of the text and where it stands on its page: a box in fractions of the page, from the top left.
+
+    A tuple, because a long file has a million of them.
+    """
 
     start: int
     end: int

@@ -298,6 +298,7 @@
   });
 
   document.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.target?.id === "log") event.detail.target.showPopover?.();
     const { target } = event.detail;
     if (!target) return; // a swap made by finish() above
     if (target.id === "source") showSource(target);

@@ -1,7 +1,6 @@
 // Sends many files, a few at a time, each in a request of its own, so that one that hangs or is refused holds up no other.
 // What became of each is in the appliance's rows; this script only sends, and may be reloaded at any time.
 const one = (selector, root = document) => root.querySelector(selector);
-const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 const AT_ONCE = 3;
 const LISTED_AT_ONCE = 1000;
@@ -94,11 +93,8 @@ class Sending {
 
   say() {
     const line = one("[data-bulk-state]");
-    const button = one("[data-bulk-pause]");
-    if (!line || !button) return;
+    if (!line) return;
     line.hidden = false;
-    button.hidden = Boolean(this.over);
-    button.textContent = this.paused ? "Go on sending" : "Pause sending";
     const lost = this.lost ? ` ${this.lost} could not be sent and are listed as not sent.` : "";
     if (this.over) line.textContent = `${this.sent} of ${this.total} files were sent.${lost}`;
     else if (this.paused) line.textContent = `Paused: ${this.sent} of ${this.total} files were sent.`;
@@ -180,14 +176,16 @@ document.addEventListener("change", (event) => {
   begin(collectionOf(form), chosen(input));
 }, true);
 
-document.addEventListener("click", (event) => {
-  if (event.target.closest("[data-bulk-pause]") && sending) {
-    sending.paused = !sending.paused;
-    sending.say();
+// Pausing stops the sending at once, and what waits at the appliance too. While nothing is sent, the form does it alone.
+document.addEventListener("submit", async (event) => {
+  const form = event.target.closest("[data-bulk-hold]");
+  if (!form || !sending || sending.over) return;
+  event.preventDefault();
+  sending.paused = form.dataset.bulkHold === "pause";
+  sending.say();
+  try {
+    await post(form.getAttribute("action"), {});
+  } finally {
+    refresh(sending.batch);
   }
 });
-
-document.addEventListener("htmx:afterSwap", (event) => {
-  if (event.detail.target?.id === "log") event.detail.target.showPopover?.();
-});
-for (const part of all("[data-bulk-pause]")) part.hidden = true;

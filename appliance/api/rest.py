@@ -1,25 +1,24 @@
-"""/api/v1: collections, grants, documents, search. Views parse, call, render."""
+"""/api/v1: collections, grants and search; documents and uploads in rooms of their own. Views parse, call, render."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
-from django.utils.http import content_disposition_header
-from ninja import File, Form, NinjaAPI
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
-from ninja.files import UploadedFile
 
 from appliance.accounts.models import Group, User
 from appliance.accounts.sessions import actor_of, current_user
 from appliance.api import schemas
 from appliance.api.auth import TokenOrSession
+from appliance.api.batches import router as batches
+from appliance.api.documents import router as documents
 from appliance.api.retrieval import router as retrieval
-from appliance.documents import actions
-from appliance.documents.access import access_collection, access_document, collections_for, documents_for
+from appliance.documents import actions, versions
+from appliance.documents.access import access_collection, collections_for, documents_for
 from appliance.documents.audited import do_search
-from appliance.documents.models import Collection, Document, DocumentVersion
-from appliance.documents.pages import do_read_text
+from appliance.documents.models import Collection
 from appliance.documents.uploads import too_large
 from appliance.lib.errors import BadRequest, NotFound
 from appliance.lib.failures import respond
@@ -35,6 +34,8 @@ api = NinjaAPI(
 )
 
 
+api.add_router("", documents)
+api.add_router("/batches", batches)
 api.add_router("", retrieval)
 
 
@@ -112,67 +113,12 @@ def add_grant(request: HttpRequest, collection_id: str, body: schemas.GrantIn) -
     }
 
 
-@api.post("/documents", response={202: schemas.DocumentOut}, tags=["documents"])
-def upload(request: HttpRequest, collection: Form[str], file: File[UploadedFile], password: Form[str] = "") -> Any:
-    """Takes a file in. It is read in the background: poll the document until it is ready or failed.
-
-    `password` opens a file that needs one. It is kept, encrypted, until the file has been read, and then erased.
-    """
+@api.post("/collections/{collection_id}/retry", response={202: schemas.RetriedOut}, tags=["collections"])
+def retry_collection(request: HttpRequest, collection_id: str) -> Any:
+    """Reads every document of a collection again whose newest version could not be read."""
     user = current_user(request)
-    target = access_collection(user, collection, role="contributor")
-    version = actions.do_upload(
-        collection=target,
-        filename=file.name or "",
-        file=file,
-        password=password,
-        acting_user=user,
-        actor=actor_of(request),
-    )
-    return 202, _document(access_document(user, version.document_id))
-
-
-@api.get("/documents", response=list[schemas.DocumentOut], tags=["documents"])
-def list_documents(request: HttpRequest, collection: str | None = None, offset: int = 0, limit: int = 100) -> Any:
-    """Documents the caller may read, by title; at most 500 at a time."""
-    if offset < 0 or not 1 <= limit <= 500:
-        raise BadRequest("offset starts at 0, limit lies between 1 and 500.", code="invalid_request")
-    documents = documents_for(current_user(request)).select_related("collection", "current_version")
-    if collection is not None:
-        documents = documents.filter(collection=access_collection(current_user(request), collection))
-    page = documents.prefetch_related("versions")[offset : offset + limit]
-    return [_document(document) for document in page]
-
-
-@api.get("/documents/{document_id}", response=schemas.DocumentOut, tags=["documents"])
-def get_document(request: HttpRequest, document_id: str) -> Any:
-    """One document: status, versions, error."""
-    return _document(access_document(current_user(request), document_id))
-
-
-@api.delete("/documents/{document_id}", response={204: None}, tags=["documents"])
-def delete_document(request: HttpRequest, document_id: str) -> Any:
-    """Destroys a document and its key. The audit of it stays."""
-    actions.do_delete_document(document_id, acting_user=current_user(request), actor=actor_of(request))
-    return 204, None
-
-
-@api.get("/documents/{document_id}/versions/{n}/content", tags=["documents"])
-def content(request: HttpRequest, document_id: str, n: int) -> StreamingHttpResponse:
-    """The original file."""
-    version, segments = actions.do_download(
-        user=current_user(request), actor=actor_of(request), document_id=document_id, n=n
-    )
-    response = StreamingHttpResponse(segments, content_type=version.media_type or "application/octet-stream")
-    response["Content-Disposition"] = content_disposition_header(True, version.document.filename) or "attachment"
-    response["Content-Length"] = str(version.size_bytes)
-    return response
-
-
-@api.get("/documents/{document_id}/versions/{n}/text", tags=["documents"])
-def text(request: HttpRequest, document_id: str, n: int) -> HttpResponse:
-    """The extracted text that passages' offsets count in, with its pages as [number, start, end]."""
-    found = do_read_text(user=current_user(request), actor=actor_of(request), document_id=document_id, n=n)
-    return JsonResponse({"text": found.text, "pages": found.pages})
+    collection = access_collection(user, collection_id, role="contributor")
+    return 202, {"retried": versions.do_retry_failed(collection, acting_user=user, actor=actor_of(request))}
 
 
 @api.post("/search", response=schemas.SearchOut, tags=["search"])
@@ -190,39 +136,4 @@ def _collection(collection: Collection, user: User) -> dict[str, Any]:
         "description": collection.description,
         "classification": collection.classification,
         "documents": documents_for(user).filter(collection=collection).count(),
-    }
-
-
-def _error(version: DocumentVersion) -> dict[str, str] | None:
-    if not version.error_code:
-        return None
-    return {"code": version.error_code, "message": version.error_reason, "hint": version.error_hint}
-
-
-def _document(document: Document) -> dict[str, Any]:
-    versions = sorted(document.versions.all(), key=lambda version: -version.n)
-    return {
-        "id": document.pk,
-        "collection": document.collection_id,
-        "title": document.title,
-        "filename": document.filename,
-        "status": versions[0].status,
-        "error": _error(versions[0]),
-        "current_version": document.current_version.n if document.current_version else None,
-        "versions": [
-            {
-                "n": version.n,
-                "status": version.status,
-                "sha256": version.sha256,
-                "media_type": version.media_type,
-                "size_bytes": version.size_bytes,
-                "pages": version.num_pages,
-                "chunks": version.num_chunks,
-                "chunks_done": version.chunks_done,
-                "created_at": version.created_at,
-                "ready_at": version.ready_at,
-                "error": _error(version),
-            }
-            for version in versions
-        ],
     }

@@ -1,4 +1,4 @@
-"""/api/v1: finding words as they stand, and the passages around one."""
+"""/api/v1: finding words as they stand, the passages around one, and how a collection is indexed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from ninja import Router, Schema
 from pydantic import Field
 
 from appliance.accounts.sessions import actor_of, current_user
+from appliance.documents.access import access_collection
 from appliance.documents.audited import do_find
+from appliance.documents.models import Collection
 from appliance.documents.retrieval.find import MAX_LIMIT, MAX_OFFSET, MAX_PATTERN_CHARS
 from appliance.documents.retrieval.neighbours import do_read_chunks
+from appliance.documents.retrieval.tuning import do_set_retrieval, progress
 
 router = Router()
 
@@ -87,3 +90,48 @@ def chunks(request: HttpRequest, document_id: str, n: int, ordinal: int, around:
         ordinal=ordinal,
         around=around,
     )
+
+
+class RetrievalIn(Schema):
+    """What to change of how a collection is indexed; what is left out stays."""
+
+    language: str | None = Field(default=None, max_length=63)
+    chunk_template: str | None = Field(default=None, max_length=20)
+
+
+class RetrievalOut(Schema):
+    """How a collection is indexed. `versions_done` of `versions` are indexed so by now; the others as before."""
+
+    language: str
+    chunk_template: str
+    versions_done: int
+    versions: int
+
+
+@router.get("/collections/{collection_id}/retrieval", response=RetrievalOut, tags=["collections"])
+def show_retrieval(request: HttpRequest, collection_id: str) -> Any:
+    """How a collection that the caller manages is indexed, and how far a change of it is."""
+    return _retrieval(access_collection(current_user(request), collection_id, role="manager"))
+
+
+@router.patch("/collections/{collection_id}/retrieval", response=RetrievalOut, tags=["collections"])
+def change_retrieval(request: HttpRequest, collection_id: str, body: RetrievalIn) -> Any:
+    """Changes it. The documents are indexed again in the background, and found as before until then."""
+    changed = do_set_retrieval(
+        collection_id,
+        language=body.language,
+        chunk_template=body.chunk_template,
+        acting_user=current_user(request),
+        actor=actor_of(request),
+    )
+    return _retrieval(changed)
+
+
+def _retrieval(collection: Collection) -> dict[str, Any]:
+    how_far = progress(collection)
+    return {
+        "language": collection.language,
+        "chunk_template": collection.chunk_template,
+        "versions_done": how_far.done,
+        "versions": how_far.of,
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from ninja import Schema
 from pydantic import AwareDatetime, Field
@@ -79,6 +79,26 @@ class DocumentOut(Schema):
     versions: list[VersionOut]
 
 
+class PasswordIn(Schema):
+    """What opens a file. It is in no log and no audit event."""
+
+    password: str = Field(min_length=1, max_length=255)
+
+
+class StepOut(Schema):
+    """One step of a version's way through ingest."""
+
+    at: datetime
+    step: str
+    detail: dict[str, Any]
+
+
+class RetriedOut(Schema):
+    """How many versions are being read again."""
+
+    retried: int
+
+
 class SearchIn(Schema):
     """A query. Without `collections` all that the caller may see is searched."""
 
@@ -107,12 +127,14 @@ class PassageOut(Schema):
 
 
 class CoverageOut(Schema):
-    """What the search had in view."""
+    """What the search had in view. `not_reranked` passages would have been read by the reranker, had it answered."""
 
     collections: int
     documents: int
     searched: int
     not_ready: int
+    reranked: int
+    not_reranked: int
 
 
 class SearchOut(Schema):

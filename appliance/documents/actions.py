@@ -18,7 +18,7 @@ from django.db.models import Max
 from appliance.accounts.models import Group, Role, User
 from appliance.audit.models import EventType, Outcome
 from appliance.audit.record import SYSTEM, Actor, Entity, Event, record
-from appliance.documents import blobs, children, passwords, queue
+from appliance.documents import antivirus, blobs, children, passwords, queue
 from appliance.documents.access import access_document, access_version
 from appliance.documents.models import (
     Classification,
@@ -197,8 +197,12 @@ def do_upload(
 def do_download(
     *, user: User, actor: Actor, document_id: uuid.UUID | str, n: int
 ) -> tuple[DocumentVersion, Iterator[bytes]]:
-    """The original bytes of a version, recorded before the first one leaves."""
+    """The original bytes of a version, recorded before the first one leaves.
+
+    Raises NotScanned for one that a scanner has not seen yet, or found something in.
+    """
     version = access_version(user, document_id, n)
+    antivirus.check_may_leave(version)
     record(Event(EventType.ACCESS, "document.download", entities=(_version_entity(version),)), actor=actor)
     return version, blobs.read(version)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -16,7 +17,7 @@ from django.utils import timezone
 from appliance.accounts.models import User
 from appliance.audit.models import EventType
 from appliance.audit.record import Actor, Entity, Event, record
-from appliance.documents import actions, versions
+from appliance.documents import actions, queue, versions
 from appliance.documents.access import as_uuid, collections_for
 from appliance.documents.models import (
     UNFINISHED,
@@ -76,18 +77,23 @@ class Tally:
         return [(key, label, self.counts[key]) for key, label in STATES]
 
 
+def batches_of(user: User) -> QuerySet[UploadBatch]:
+    """The batches that `user` began in collections they may add to, newest first."""
+    addable = collections_for(user, "contributor").order_by()
+    found = UploadBatch.objects.filter(created_by=user, collection__in=addable)
+    return found.select_related("collection").order_by("-created_at")
+
+
 def access_batch(user: User, batch_id: uuid.UUID | str) -> UploadBatch:
     """A batch of `user`'s own, while they may add to its collection. Raises NotFound."""
-    addable = collections_for(user, "contributor")
-    found = UploadBatch.objects.filter(pk=as_uuid(batch_id), created_by=user, collection__in=addable)
-    batch = found.select_related("collection").first()
+    batch = batches_of(user).filter(pk=as_uuid(batch_id)).first()
     if batch is None:
         raise NotFound()
     return batch
 
 
-def do_start(collection: Collection, *, acting_user: User) -> UploadBatch:
-    """An empty batch. The caller has checked that `acting_user` may add to `collection`."""
+def do_start(collection: Collection, *, acting_user: User | None) -> UploadBatch:
+    """An empty batch. The caller has checked that `acting_user` may add to `collection`; None is a command."""
     return UploadBatch.objects.create(collection=collection, created_by=acting_user)
 
 
@@ -107,7 +113,7 @@ def do_announce(batch: UploadBatch, files: Sequence[tuple[str, int]]) -> list[in
 
 
 def do_receive(
-    batch: UploadBatch, item_id: int, file: File[bytes] | BinaryIO | None, *, acting_user: User, actor: Actor
+    batch: UploadBatch, item_id: int, file: File[bytes] | BinaryIO | None, *, acting_user: User | None, actor: Actor
 ) -> UploadItem:
     """Takes in the file of one item; what is refused is written down with its reason. Repeatable: once taken, it stays.
 
@@ -145,6 +151,41 @@ def do_receive(
     return item
 
 
+def do_pause(batch: UploadBatch, *, actor: Actor) -> None:
+    """What waits is not read until the upload goes on; what is being read is read to its end. Repeatable.
+
+    Files may still be sent: they wait too. Raises Conflict for a cancelled upload.
+    """
+    _set_paused(batch, timezone.now(), actor=actor)
+
+
+def do_resume(batch: UploadBatch, *, actor: Actor) -> None:
+    """What waits is read again. Repeatable. Raises Conflict for a cancelled upload."""
+    _set_paused(batch, None, actor=actor)
+
+
+def _set_paused(batch: UploadBatch, paused_at: datetime | None, *, actor: Actor) -> None:
+    with transaction.atomic():
+        row = UploadBatch.objects.select_for_update().get(pk=batch.pk)
+        if row.cancelled_at is not None:
+            raise Conflict("This upload was cancelled.", code="cancelled")
+        if (row.paused_at is None) == (paused_at is None):
+            return
+        UploadBatch.objects.filter(pk=row.pk).update(paused_at=paused_at)
+        batch.paused_at = paused_at
+        action = "upload.resume" if paused_at is None else "upload.pause"
+        entity = Entity("collection", str(row.collection_id))
+        record(Event(EventType.UPLOAD, action, entities=(entity,), detail={"batch": str(row.pk)}), actor=actor)
+        if paused_at is None:
+            transaction.on_commit(lambda: _enqueue_waiting(row))
+
+
+def _enqueue_waiting(batch: UploadBatch) -> None:
+    waiting = DocumentVersion.objects.filter(upload_items__batch=batch, status=VersionStatus.QUEUED, lease_token=None)
+    for pk in waiting.order_by("pk").values_list("pk", flat=True).distinct():
+        queue.enqueue(pk)
+
+
 def do_cancel(batch: UploadBatch, *, actor: Actor) -> None:
     """What was not sent will not be taken; what waits to be read is set aside. What is being read goes on."""
     with transaction.atomic():
@@ -170,7 +211,7 @@ def do_cancel(batch: UploadBatch, *, actor: Actor) -> None:
         record(Event(EventType.UPLOAD, "upload.cancel", entities=entities, detail=detail), actor=actor)
 
 
-def do_retry_failed(batch: UploadBatch, *, acting_user: User, actor: Actor) -> int:
+def do_retry_failed(batch: UploadBatch, *, acting_user: User | None, actor: Actor) -> int:
     """Reads every file of the batch again that could not be read. Returns how many."""
     failed = items_of(batch, "failed").values_list("version__document_id", "version__n").distinct()
     retried = 0
@@ -189,6 +230,17 @@ def tally(batch: UploadBatch) -> Tally:
         total=Count("pk"), **{key: Count("pk", filter=condition) for key, condition in _STATES.items()}
     )
     return Tally(figures.pop("total"), figures)
+
+
+def state_of(item: UploadItem) -> str:
+    """Which of `STATES` a file is in, as `items_of` filters them: its batch and version are loaded."""
+    if item.error_code:
+        return "refused"
+    if item.version is None:
+        return "not_sent" if item.batch.cancelled_at is None else "cancelled"
+    if item.version.status in UNFINISHED:
+        return "working"
+    return "ready" if item.version.status == VersionStatus.READY else "failed"
 
 
 def items_of(batch: UploadBatch, state: str = "") -> QuerySet[UploadItem]:

@@ -15,6 +15,7 @@ from appliance.accounts.sessions import actor_of, current_user, page
 from appliance.documents import actions, bulk, versions
 from appliance.documents.access import access_collection, access_version
 from appliance.documents.models import UploadBatch
+from appliance.documents.steps import steps_of
 from appliance.lib.errors import BadRequest
 
 _PAGE_LENGTH = 200
@@ -102,6 +103,22 @@ def cancel(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
 
 @require_POST
 @page
+def pause(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
+    found = bulk.access_batch(current_user(request), batch_id)
+    bulk.do_pause(found, actor=actor_of(request))
+    return _back(found)
+
+
+@require_POST
+@page
+def resume(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
+    found = bulk.access_batch(current_user(request), batch_id)
+    bulk.do_resume(found, actor=actor_of(request))
+    return _back(found)
+
+
+@require_POST
+@page
 def retry(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
     user = current_user(request)
     found = bulk.access_batch(user, batch_id)
@@ -117,7 +134,7 @@ def log(request: HttpRequest, document_id: uuid.UUID, n: int) -> HttpResponse:
     context = {
         "version": found,
         "document": found.document,
-        "steps": list(found.steps.order_by("pk")[:500]),
+        "steps": steps_of(found),
         "may_add": versions.may_add(user, found.document),
     }
     in_drawer = request.headers.get("HX-Request") == "true"

@@ -77,7 +77,11 @@ def write_postings(connection: Any, version_id: int) -> int:
         cursor.execute(_WRITE_NAMES, names)
         cursor.execute("DELETE FROM documents_posting WHERE version_id = %s", [version_id])
         cursor.execute(_WRITE, {"configuration": configuration, "version": version_id})
-        return int(cursor.fetchone()[0])
+        num_terms = int(cursor.fetchone()[0])
+        cursor.execute(
+            "UPDATE documents_documentversion SET indexed_language = %s WHERE id = %s", [configuration, version_id]
+        )
+        return num_terms
 
 
 def _units(title: str, parties: list[str], label: str) -> list[str]:

@@ -11,10 +11,10 @@ from types import TracebackType
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
-from appliance.documents.models import UNFINISHED, DocumentVersion
+from appliance.documents.models import UNFINISHED, DocumentVersion, UploadItem
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +42,11 @@ class Lease:
 
     @classmethod
     def claim(cls, version_id: int) -> Lease | None:
-        """The lease, or None when the version is finished, gone, or leased by someone alive."""
+        """The lease, or None when the version is finished, gone, held, or leased by someone alive."""
         token = uuid.uuid4()
         claimed = (
             DocumentVersion.objects.filter(pk=version_id, status__in=UNFINISHED)
-            .filter(Q(lease_until__isnull=True) | Q(lease_until__lt=Now()))
+            .filter(~held(), Q(lease_until__isnull=True) | Q(lease_until__lt=Now()))
             .update(lease_token=token, lease_until=_expiry(), attempts=F("attempts") + 1)
         )
         if not claimed:
@@ -59,8 +59,11 @@ class Lease:
         return Q(pk=self.version_id, lease_token=self.token, status__in=UNFINISHED)
 
     def check(self) -> None:
-        """Locks the row and makes sure it is still ours. Raises LeaseLost."""
-        if not DocumentVersion.objects.select_for_update().filter(self.mine()).exists():
+        """Locks the row and makes sure it is still ours. Raises LeaseLost.
+
+        The lock lets others point at the row: who chooses a current version waits for nobody that reads one.
+        """
+        if not DocumentVersion.objects.select_for_update(no_key=True).filter(self.mine()).exists():
             raise LeaseLost(f"version {self.version_id}")
 
     def update(self, **fields: object) -> None:
@@ -89,6 +92,14 @@ class Lease:
                     connection.close()
         finally:
             connection.close()
+
+
+def held() -> Exists:
+    """The condition on versions under which they wait although a worker is free: their upload is paused."""
+    paused = UploadItem.objects.filter(
+        version=OuterRef("pk"), known=False, batch__paused_at__isnull=False, batch__cancelled_at=None
+    )
+    return Exists(paused)
 
 
 def _expiry() -> object:

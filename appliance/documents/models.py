@@ -6,6 +6,7 @@ import uuid
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -23,6 +24,17 @@ class Classification(models.TextChoices):
     RESTRICTED = "restricted", "Restricted"
 
 
+class ChunkTemplate(models.TextChoices):
+    """How the passages of a collection's documents are cut: the templates of `ingest.templates`, by name."""
+
+    GENERIC = "generic", "Any text"
+    CONTRACT = "contract", "Contracts: by clause"
+    CLINICAL_NOTE = "clinical_note", "Clinical notes: by section"
+    POLICY = "policy", "Policies: by heading"
+    SLIDES = "slides", "Slides: one each"
+    MAIL = "mail", "E-mail: by message"
+
+
 class Collection(models.Model):
     """A matter, a ward, a policy set: what access is granted on."""
 
@@ -33,6 +45,7 @@ class Collection(models.Model):
     retention_days = models.PositiveIntegerField(null=True)
     legal_hold = models.BooleanField(default=False)
     language = models.CharField(max_length=63, default="english")  # a PostgreSQL text search configuration
+    chunk_template = models.CharField(max_length=20, choices=ChunkTemplate, default=ChunkTemplate.GENERIC)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
 
@@ -52,6 +65,8 @@ class Document(models.Model):
     current_version = models.OneToOneField(
         "DocumentVersion", null=True, on_delete=models.SET_NULL, related_name="current_of"
     )
+    # The newest version when a person last chose which one is used. Only later ones take its place by themselves.
+    newest_when_chosen = models.PositiveIntegerField(default=0)
     wrapped_key = models.BinaryField()
     # The e-mail or archive it came out of.
     parent = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="children")
@@ -107,6 +122,9 @@ class DocumentVersion(models.Model):
     chunks_done = models.PositiveIntegerField(default=0)
     num_chunks = models.PositiveIntegerField(default=0)
     num_terms = models.PositiveBigIntegerField(default=0)  # indexed terms of all chunks: BM25's length statistics
+    # What its index was made with; where its collection says otherwise by now, it is indexed again.
+    indexed_language = models.CharField(max_length=63, default="english")
+    indexed_template = models.CharField(max_length=20, choices=ChunkTemplate, default=ChunkTemplate.GENERIC)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     ready_at = models.DateTimeField(null=True)
@@ -118,13 +136,19 @@ class DocumentVersion(models.Model):
                 fields=["lease_until"],
                 name="version_unfinished",
                 condition=Q(status__in=["queued", "parsing", "embedding"]),
-            )
+            ),
+            GinIndex(fields=["parties"], opclasses=["jsonb_path_ops"], name="version_by_parties"),
         ]
 
     @property
     def is_finished(self) -> bool:
         """Whether nothing more will happen to this version by itself."""
         return self.status in {VersionStatus.READY, VersionStatus.FAILED, VersionStatus.QUARANTINED}
+
+    @property
+    def wants_password(self) -> bool:
+        """Whether it could not be opened for want of the right password."""
+        return self.status == VersionStatus.FAILED and self.error_code in {"encrypted", "wrong_password"}
 
 
 class VersionText(models.Model):
@@ -166,12 +190,16 @@ class IngestStep(models.Model):
 
 
 class UploadBatch(models.Model):
-    """Many files that one person sends at once, so that afterwards each can be accounted for."""
+    """Many files that are sent at once, so that afterwards each can be accounted for.
+
+    `created_by` None is a command run on the machine itself. While `paused_at` is set, what waits is not read.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="+")
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    paused_at = models.DateTimeField(null=True)
     cancelled_at = models.DateTimeField(null=True)
 
 
@@ -196,15 +224,20 @@ class UploadItem(models.Model):
 
 
 class EmbeddingModel(models.Model):
-    """A model whose vectors are stored. Several can coexist while documents are indexed again."""
+    """A model whose vectors are stored. Search uses the active one; one that is being built takes its place later.
+
+    One that is neither was replaced: its vectors are on their way out.
+    """
 
     name = models.CharField(max_length=100, unique=True)
     dimensions = models.PositiveSmallIntegerField()
     active = models.BooleanField(default=False)
+    building = models.BooleanField(default=False)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["active"], condition=Q(active=True), name="one_active_embedding_model")
+            models.UniqueConstraint(fields=["active"], condition=Q(active=True), name="one_active_embedding_model"),
+            models.UniqueConstraint(fields=["building"], condition=Q(building=True), name="one_model_being_built"),
         ]
 
 
@@ -234,6 +267,46 @@ class ChunkEmbedding(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["chunk", "model"], name="embedding_once_per_model")]
+
+
+class BuiltVersion(models.Model):
+    """All chunks of this version have vectors of a model that is being built."""
+
+    pk = models.CompositePrimaryKey("model_id", "version_id")
+    model = models.ForeignKey(EmbeddingModel, on_delete=models.CASCADE, related_name="built", db_index=False)
+    version = models.ForeignKey(DocumentVersion, on_delete=models.CASCADE, related_name="+")
+
+
+class Reindexing(models.Model):
+    """A ready version that is being indexed again, beside the index that is searched meanwhile.
+
+    `lease_until` and `lease_token` are those of who works on it. `template` and `model` are what its staged
+    chunks were made for.
+    """
+
+    version = models.OneToOneField(DocumentVersion, primary_key=True, on_delete=models.CASCADE, related_name="+")
+    lease_until = models.DateTimeField(null=True)
+    lease_token = models.UUIDField(null=True)
+    template = models.CharField(max_length=20, blank=True)
+    model = models.ForeignKey(EmbeddingModel, null=True, on_delete=models.CASCADE, related_name="+")
+    error_code = models.CharField(max_length=40, blank=True)
+
+
+class StagedChunk(models.Model):
+    """A chunk that takes the place of a version's chunks together with its fellows. The fields are those of Chunk."""
+
+    work = models.ForeignKey(Reindexing, on_delete=models.CASCADE, related_name="chunks")
+    ordinal = models.PositiveIntegerField()
+    page = models.PositiveIntegerField()
+    start = models.PositiveIntegerField()
+    end = models.PositiveIntegerField()
+    heading = models.CharField(max_length=300, blank=True)
+    text = models.TextField()
+    indexed_text = models.TextField()
+    embedding = HalfVectorField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["work", "ordinal"], name="staged_chunk_once_per_ordinal")]
 
 
 class Posting(models.Model):

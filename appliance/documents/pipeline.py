@@ -1,6 +1,7 @@
 """One version's way from an encrypted blob to the index.
 
-    blob -> private folder -> sandbox: parse, chunk -> VersionText, VersionPage, Chunk rows   (status: embedding)
+    blob -> clamd, where a site has set it, sees the decrypted bytes before anything else does
+         -> private folder -> sandbox: parse, chunk -> VersionText, VersionPage, Chunk rows   (status: embedding)
                                                     -> documents of its own for each child
          -> vectors over HTTP, batch by batch       -> ChunkEmbedding rows                    (progress: chunks_done)
          -> Posting rows, counters, status ready, current version flipped                     (one transaction)
@@ -20,11 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from django.db import connection, transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from appliance.audit.models import Outcome
-from appliance.documents import blobs, children, index, layout, passwords, steps
+from appliance.documents import antivirus, blobs, children, embedding, index, layout, passwords, reindexing, steps
 from appliance.documents.actions import record_ingest
 from appliance.documents.lease import Lease
 from appliance.documents.models import (
@@ -39,7 +39,6 @@ from appliance.documents.models import (
 )
 from appliance.documents.private_folders import private_folder
 from appliance.lib.text import storable
-from appliance.llm import client
 
 if TYPE_CHECKING:
     import ingest
@@ -52,25 +51,45 @@ class Read(Protocol):
     """What turns a file into text and chunks: the sandbox, handed in by the task."""
 
     def __call__(
-        self, path: Path, name: str, password: str | None, on_progress: Callable[[int, int], None]
+        self, path: Path, name: str, password: str | None, template: str, on_progress: Callable[[int, int], None]
     ) -> tuple[ingest.ParsedDocument, list[ingest.Chunk]]: ...
 
 
 def run(lease: Lease, read: Read) -> None:
     """Takes one leased version to ready. Raises IngestError, ModelUnavailable, LeaseLost or a fault of ours."""
-    version = DocumentVersion.objects.select_related("document").get(pk=lease.version_id)
+    version = DocumentVersion.objects.select_related("document__collection").get(pk=lease.version_id)
     with transaction.atomic():
         lease.update(status=VersionStatus.PARSING, error_code="", error_reason="", error_hint="", chunks_done=0)
         steps.note(version.pk, "started", attempt=lease.attempts)
+    _scan(lease, version)
+    template = version.document.collection.chunk_template
+    progress = _Progress(lease)
     started = time.monotonic()
     with _opened(version) as path:
-        parsed, chunks = read(path, version.document.filename, passwords.unseal(version), _Progress(lease))
+        parsed, chunks = read(path, version.document.filename, passwords.unseal(version), template, progress)
         children.check_number(version, len(parsed.children))
-        _store_text(lease, version, parsed, chunks, seconds=time.monotonic() - started)
+        _store_text(lease, version, parsed, chunks, template, seconds=time.monotonic() - started)
         _take_in_children(lease, version, parsed)
     started = time.monotonic()
-    _embed(lease, version)
-    _finish(lease, version, embedding_s=time.monotonic() - started)
+    while True:
+        model = embedding.active()
+        _embed(lease, version, model)
+        if _finish(lease, version, model, embedding_s=time.monotonic() - started):
+            break
+    if embedding.being_built() is not None:
+        reindexing.enqueue()
+
+
+def _scan(lease: Lease, version: DocumentVersion) -> None:
+    """Raises Infected, TooLargeToScan, ScanBroken or ScannerUnavailable. The plain bytes lie on no disk meanwhile."""
+    if not antivirus.is_on():
+        return
+    signature = antivirus.find(blobs.read(version))
+    if signature:
+        raise antivirus.Infected(signature)
+    with transaction.atomic():
+        lease.check()
+        steps.note(version.pk, antivirus.SCANNED)
 
 
 @contextmanager
@@ -105,6 +124,7 @@ def _store_text(
     version: DocumentVersion,
     parsed: ingest.ParsedDocument,
     chunks: list[ingest.Chunk],
+    template: str,
     *,
     seconds: float,
 ) -> None:
@@ -145,6 +165,7 @@ def _store_text(
             num_pages=len(parsed.pages),
             paginated=parsed.paginated,
             num_chunks=len(chunks),
+            indexed_template=template,
             sealed_password=None,
         )
         confidences = [page.ocr_confidence for page in parsed.layouts if page.ocr_confidence is not None]
@@ -196,18 +217,19 @@ def _label(parsed: ingest.ParsedDocument) -> str:
     return f"{parsed.title} ({'; '.join(more)})" if more else parsed.title
 
 
-def _embed(lease: Lease, version: DocumentVersion) -> None:
+def _embed(lease: Lease, version: DocumentVersion, model: EmbeddingModel) -> None:
     """Vectors for every chunk. While one batch is stored the next is already being embedded."""
-    model = EmbeddingModel.objects.get(active=True)
+    with transaction.atomic():
+        lease.check()
+        ChunkEmbedding.objects.filter(version=version).delete()  # of the model that was replaced meanwhile
     rows = Chunk.objects.filter(version=version).order_by("ordinal").values_list("pk", "indexed_text").iterator()
     done = 0
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed") as pool:
         waiting: tuple[list[int], Future[list[list[float]]]] | None = None
         while True:
             batch = list(islice(rows, _BATCH))
-            following = (
-                ([pk for pk, _ in batch], pool.submit(client.embed, [text for _, text in batch])) if batch else None
-            )
+            texts = [text for _, text in batch]
+            following = ([pk for pk, _ in batch], pool.submit(embedding.vectors_of, model, texts)) if batch else None
             if waiting is not None:
                 pks, future = waiting
                 done += _store_vectors(lease, version, model, pks, future.result())
@@ -222,30 +244,41 @@ def _store_vectors(
 ) -> int:
     with transaction.atomic():
         lease.check()
-        ChunkEmbedding.objects.bulk_create(
-            [
-                ChunkEmbedding(chunk_id=pk, version=version, model=model, embedding=vector)
-                for pk, vector in zip(pks, vectors, strict=True)
-            ]
-        )
+        embedding.store(version, model, pks, vectors)
     return len(pks)
 
 
-def _finish(lease: Lease, version: DocumentVersion, *, embedding_s: float) -> None:
+def _finish(lease: Lease, version: DocumentVersion, model: EmbeddingModel, *, embedding_s: float) -> bool:
+    """Ready, in one transaction. Returns False, with nothing changed, when search uses another model by now."""
     with transaction.atomic():
+        document = Document.objects.select_for_update(no_key=True).filter(pk=version.document_id).first()
         lease.check()
+        if not embedding.is_still_active(model):
+            return False
+        assert document is not None  # a document that was deleted took the version, and so the lease, with it
         num_terms = index.write_postings(connection, version.pk)
         lease.update(num_terms=num_terms)
         DocumentVersion.objects.filter(pk=version.pk).update(
             status=VersionStatus.READY, ready_at=Now(), lease_until=None, lease_token=None
         )
         version.refresh_from_db()
-        # An older version that finishes late must not take the place of a newer one.
-        flipped = Document.objects.filter(pk=version.document_id).filter(
-            Q(current_version__isnull=True) | Q(current_version__n__lt=version.n)
-        )
-        title = version.title or version.document.title
-        flipped.update(current_version=version, title=title[:300])
         steps.note(version.pk, "embedded", chunks=version.num_chunks, seconds=round(embedding_s, 2))
-        steps.note(version.pk, "ready", terms=num_terms)
-        record_ingest(version, Outcome.SUCCESS, chunks=version.num_chunks, pages=version.num_pages)
+        taken = _take_place(document, version)
+        steps.note(version.pk, "ready", terms=num_terms, current=taken)
+        record_ingest(version, Outcome.SUCCESS, chunks=version.num_chunks, pages=version.num_pages, current=taken)
+    return True
+
+
+def _take_place(document: Document, version: DocumentVersion) -> bool:
+    """Makes a version that has just become ready the one in use, if it may be. `document` is locked.
+
+    The last decision counts, whenever its reading ends. Sending a version decides for it; choosing one by hand decides
+    against all that had been sent by then. So it takes the place if it is newer than the one in use, and was sent after
+    the last choice by hand. Otherwise it is ready, and waits to be chosen.
+    """
+    in_use = DocumentVersion.objects.filter(current_of=document).values_list("n", flat=True).first() or 0
+    if version.n <= max(in_use, document.newest_when_chosen):
+        return False
+    title = (version.title or document.title)[:300]
+    Document.objects.filter(pk=document.pk).update(current_version=version, title=title)
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from django.contrib.postgres.aggregates import ArrayAgg
@@ -12,13 +12,14 @@ from django.db.models import Count, Exists, F, OuterRef, QuerySet, Sum, Value
 
 from appliance.accounts.models import User
 from appliance.audit.record import Entity
+from appliance.documents import embedding
 from appliance.documents.access import as_uuid, collections_for, documents_for
 from appliance.documents.models import UNFINISHED, Collection, Document, DocumentVersion, EmbeddingModel
+from appliance.documents.retrieval import reranking
 from appliance.documents.retrieval.duplicates import collapse
 from appliance.documents.retrieval.naming import Reading, read_question
 from appliance.documents.retrieval.ranking import Scores, Visible, rank
-from appliance.lib.errors import BadRequest, ModelRefused, NotFound
-from appliance.llm import client
+from appliance.lib.errors import BadRequest, NotFound
 
 MAX_RESULTS = 100
 _SPARE = 30  # passages ranked beyond those asked for: they take the place of near-duplicates
@@ -77,20 +78,20 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What a search had in view: visible collections and documents, how many were searchable, how many not yet."""
+    """What a search had in view: visible collections and documents, how many were searchable, how many not yet.
+
+    `reranked` counts passages that the reranker read; `not_reranked` those that it should have read and could not.
+    """
 
     collections: int
     documents: int
     searched: int
     not_ready: int
+    reranked: int = 0
+    not_reranked: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        return {
-            "collections": self.collections,
-            "documents": self.documents,
-            "searched": self.searched,
-            "not_ready": self.not_ready,
-        }
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,14 @@ def search(user: User, query: str, *, collection_ids: Sequence[uuid.UUID | str] 
     coverage = Coverage(collections.count(), figures["total"], figures["searched"], figures["not_ready"])
     if not coverage.searched:
         return SearchResult([], coverage)
-    reading, passages = _ranked(documents, query, k, figures)
-    return SearchResult(passages, coverage, reading)
+    reading, ranked = _ranked(documents, query, k, figures)
+    if reranking.is_on():
+        better = reranking.reranked(reading.topic, ranked)
+        done, missed = (len(ranked), 0) if better is not None else (0, len(ranked))
+        coverage = replace(coverage, reranked=done, not_reranked=missed)
+        ranked = ranked if better is None else better
+    passages = collapse(ranked, lambda passage: passage.text, limit=k)
+    return SearchResult([replace(passage, more_like_it=more) for passage, more in passages], coverage, reading)
 
 
 def scope_of(user: User, collection_ids: Sequence[uuid.UUID | str]) -> QuerySet[Collection]:
@@ -146,7 +153,7 @@ def _figures(documents: QuerySet[Document]) -> dict[str, Any]:
         not_ready=Count("pk", filter=Exists(on_its_way)),
         chunks=Sum("current_version__num_chunks"),
         terms=Sum("current_version__num_terms"),
-        languages=ArrayAgg("collection__language", distinct=True, default=Value([])),
+        languages=ArrayAgg("current_version__indexed_language", distinct=True, default=Value([])),
     )
 
 
@@ -161,18 +168,19 @@ def _ranked(
         documents=figures["searched"],
         chunks=figures["chunks"] or 0,
         terms=figures["terms"] or 0,
-        configurations=sorted(figures["languages"]),
+        configurations=sorted(language for language in figures["languages"] if language),
     )
     reading = read_question(
         query, visible=(sql, given), documents=visible.documents, configurations=visible.configurations
     )
-    model = EmbeddingModel.objects.get(active=True)
-    vector = client.embed([reading.topic])[0]
-    if len(vector) != model.dimensions:
-        raise ModelRefused("The model server sent a vector of another size than the stored ones.")
-    rows = rank(visible, reading, vector, model_id=model.pk, limit=k + _SPARE)
-    passages = collapse([_passage(row) for row in rows], lambda passage: passage.text, limit=k)
-    return reading, [replace(passage, more_like_it=more) for passage, more in passages]
+    limit = max(k + _SPARE, reranking.DEPTH if reranking.is_on() else 0)
+    while True:
+        model = embedding.active()
+        (vector,) = embedding.vectors_of(model, [reading.topic])
+        rows = rank(visible, reading, vector, model_id=model.pk, limit=limit)
+        if EmbeddingModel.objects.filter(pk=model.pk, active=True).exists():
+            return reading, [_passage(row) for row in rows]
+        # The index moved to another model meanwhile, so these vectors may have been on their way out.
 
 
 def _passage(row: tuple[Any, ...]) -> Passage:

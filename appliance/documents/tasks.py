@@ -17,11 +17,12 @@ from django.db.models.functions import Now
 
 import ingest
 from appliance.audit.models import Outcome
-from appliance.documents import pipeline, queue, steps
+from appliance.documents import pipeline, queue, reindexing, steps
 from appliance.documents.actions import record_ingest
+from appliance.documents.antivirus import Infected, ScanBroken, TooLargeToScan
 from appliance.documents.children import TooManyChildren
-from appliance.documents.lease import Lease, LeaseLost
-from appliance.documents.models import UNFINISHED, DocumentVersion, VersionStatus
+from appliance.documents.lease import Lease, LeaseLost, held
+from appliance.documents.models import UNFINISHED, Chunk, DocumentVersion, VersionPage, VersionStatus, VersionText
 from appliance.documents.private_folders import remove_abandoned
 from appliance.lib.errors import DatabaseUnavailable, Unavailable
 from appliance.lib.failures import translate
@@ -53,7 +54,7 @@ def _before_end(**_: object) -> None:
 
 
 def _read(
-    path: Path, name: str, password: str | None, on_progress: Callable[[int, int], None]
+    path: Path, name: str, password: str | None, template: str, on_progress: Callable[[int, int], None]
 ) -> tuple[ingest.ParsedDocument, list[ingest.Chunk]]:
     """In the sandbox, whose worker stays warm from file to file."""
     global _reader
@@ -64,7 +65,7 @@ def _read(
             memory_bytes=settings.READ_MEMORY_BYTES,
         )
         _reader = Reader(limits, ocr_languages=settings.OCR_LANGUAGES)
-    return _reader.read(path, name, password, on_progress=on_progress)
+    return _reader.read(path, name, password, chunking={"template": template}, on_progress=on_progress)
 
 
 @shared_task(name="documents.ingest")
@@ -83,8 +84,12 @@ def ingest_version(version_id: int) -> None:
         log.info("version %d was taken over", version_id)
     except ingest.IngestError as error:
         _not_read(lease, error)
-    except TooManyChildren as error:
+    except Infected as error:
+        _end(lease, VersionStatus.QUARANTINED, error.code, error.message, error.hint, signature=error.signature)
+    except (TooManyChildren, TooLargeToScan) as error:
         _end(lease, VersionStatus.FAILED, error.code, error.message, error.hint)
+    except ScanBroken as error:
+        _release(lease, error.code, error.message, refund=False)
     except (Unavailable, OperationalError) as error:
         # Not the file's fault: it costs no attempt, and the sweeper brings it back.
         log.warning("version %d waits: %s", version_id, error)
@@ -121,7 +126,7 @@ def _give_up(lease: Lease) -> None:
     _end(lease, VersionStatus.QUARANTINED, "gave_up", reason, hint)
 
 
-def _end(lease: Lease, status: VersionStatus, code: str, reason: str, hint: str) -> None:
+def _end(lease: Lease, status: VersionStatus, code: str, reason: str, hint: str, **detail: str) -> None:
     with transaction.atomic():
         updated = DocumentVersion.objects.filter(lease.mine()).update(
             status=status,
@@ -134,8 +139,11 @@ def _end(lease: Lease, status: VersionStatus, code: str, reason: str, hint: str)
         )
         if updated:
             version = DocumentVersion.objects.get(pk=lease.version_id)
+            Chunk.objects.filter(version=version).delete()  # of an attempt that ended between its text and its vectors
+            VersionText.objects.filter(version=version).delete()
+            VersionPage.objects.filter(version=version).delete()
             steps.note(version.pk, str(status.value), code=code, attempt=lease.attempts)
-            record_ingest(version, Outcome.FAILED, code=code)
+            record_ingest(version, Outcome.FAILED, code=code, **detail)
 
 
 def _release(lease: Lease, code: str, reason: str, *, refund: bool) -> None:
@@ -166,11 +174,40 @@ def sweep() -> int:
     First removes what killed workers left lying decrypted.
     """
     remove_abandoned()
-    waiting = DocumentVersion.objects.filter(status__in=UNFINISHED).filter(
+    waiting = DocumentVersion.objects.filter(~held(), status__in=UNFINISHED).filter(
         Q(lease_until__isnull=True, created_at__lt=Now() - timedelta(seconds=settings.SWEEP_INTERVAL_S))
         | Q(lease_until__lt=Now())
     )
     version_ids = list(waiting.order_by("pk").values_list("pk", flat=True)[:_SWEEP_BATCH])
     for version_id in version_ids:
         queue.enqueue(version_id)
+    if reindexing.is_waiting():
+        reindexing.enqueue()
     return len(version_ids)
+
+
+@shared_task(name="documents.reindex")
+def reindex() -> None:
+    """Indexes one ready version again, and asks for the next: uploads come in between. Safe to run at any time."""
+    try:
+        if reindexing.work_once(_cut):
+            reindexing.enqueue()
+    except (Unavailable, OperationalError) as error:  # the sweeper asks again
+        log.warning("indexing again waits: %s", error)
+
+
+def _cut(version: DocumentVersion, template: str) -> list[ingest.Chunk]:
+    """Chunks of the text as it was read, by the same rules as when it is read. No file is opened for it."""
+    content = VersionText.objects.get(pk=version.pk)
+    parties = tuple(version.parties)
+    document = ingest.ParsedDocument(
+        text=content.text,
+        pages=tuple(ingest.Page(*page) for page in content.pages),
+        sections=tuple(ingest.Section(*section) for section in content.sections),
+        title=version.title,
+        parties=parties,
+        media_type=version.media_type,
+        paginated=version.paginated,
+        name_words=ingest.name_words(version.document.filename, " ".join((version.title, *parties))),
+    )
+    return ingest.chunk(document, template=template)

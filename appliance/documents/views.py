@@ -63,10 +63,15 @@ def _library_context(
         "query": query,
         "sorts": listing.SORTS,
         "may_add": may_add,
+        "may_manage": may_add and collection is not None and _manages(user, collection),
         "limit_mb": settings.MAX_UPLOAD_BYTES // (1024 * 1024),
         "kinds": actions.EXTENSIONS,
         "here": f"/library/{collection.pk}" if collection else "/library",
     }
+
+
+def _manages(user: User, collection: Collection) -> bool:
+    return collections_for(user, "manager").filter(pk=collection.pk).exists()
 
 
 @require_GET
@@ -131,6 +136,8 @@ def document(request: HttpRequest, document_id: uuid.UUID) -> HttpResponse:
 def version(request: HttpRequest, document_id: uuid.UUID, n: int) -> HttpResponse:
     user = current_user(request)
     found = access_version(user, document_id, n)
+    if request.headers.get("X-Polling"):  # from the page that waits for it: nothing is shown, it is opened anew
+        return HttpResponse(status=204, headers={"HX-Refresh": "true"} if found.is_finished else {})
     context = _inspector_context(user, found)
     if found.status != VersionStatus.READY:
         return render(request, "documents/not_ready.html", context)
@@ -203,7 +210,7 @@ def _conversation_id(request: HttpRequest) -> str:
 
 def _inspector_context(user: User, found: DocumentVersion) -> dict[str, Any]:
     document = found.document
-    manages = collections_for(user, "manager").filter(pk=document.collection_id).exists()
+    manages = _manages(user, document.collection)
     return {
         "version": found,
         "document": document,
@@ -277,3 +284,23 @@ def make_current(request: HttpRequest, document_id: uuid.UUID, n: int) -> HttpRe
 @page
 def retry(request: HttpRequest, document_id: uuid.UUID, n: int) -> HttpResponse:
     return _to_version(versions.do_retry(document_id, n, acting_user=current_user(request), actor=actor_of(request)))
+
+
+@require_POST
+@page
+def password(request: HttpRequest, document_id: uuid.UUID, n: int) -> HttpResponse:
+    given = request.POST.get("password", "")
+    return _to_version(
+        versions.do_retry(document_id, n, password=given, acting_user=current_user(request), actor=actor_of(request))
+    )
+
+
+@require_POST
+@page
+def retry_failed(request: HttpRequest, collection_id: uuid.UUID) -> HttpResponse:
+    user = current_user(request)
+    found = access_collection(user, collection_id, role="contributor")
+    versions.do_retry_failed(found, acting_user=user, actor=actor_of(request))
+    response = HttpResponseRedirect(f"/library/{found.pk}?tab=adding")
+    response.status_code = 303
+    return response

@@ -77,6 +77,17 @@ def names(name: str, default: str) -> list[str]:
     return [part.strip() for part in text(name, default).split(",") if part.strip()]
 
 
+def socket_address(name: str) -> str | tuple[str, int] | None:
+    """Where a local service listens: the path of a Unix socket, or host:port. None where it is not set."""
+    value = text(name)
+    if not value or value.startswith("/"):
+        return value or None
+    host, _, port = value.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+        raise SettingError(f"{name}: {value!r} is neither the path of a socket nor host:port.")
+    return host.strip("[]"), int(port)
+
+
 def secret(name: str) -> str:
     """A secret from `NAME_FILE` (preferred) or `NAME`.
 

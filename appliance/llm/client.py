@@ -78,9 +78,12 @@ def health(*, timeout_s: float = 2.0) -> dict[str, Any]:
         return dict(body) | {"http_status": response.status_code}
 
 
-def embed(texts: Sequence[str], *, timeout_s: float | None = None) -> list[list[float]]:
-    """One normalised vector per text, in order. Travels as base64 float32: a quarter of JSON's size."""
-    body = {"model": settings.EMBEDDING_MODEL, "input": list(texts), "encoding_format": "base64"}
+def embed(texts: Sequence[str], *, model: str = "", timeout_s: float | None = None) -> list[list[float]]:
+    """One normalised vector per text, in order. Travels as base64 float32: a quarter of JSON's size.
+
+    `model` is what the server calls the embedder; empty: the one that the settings name.
+    """
+    body = {"model": model or settings.EMBEDDING_MODEL, "input": list(texts), "encoding_format": "base64"}
     options: dict[str, Any] = {} if timeout_s is None else {"timeout": timeout_s}
     with wire.translated():
         data = _request("POST", "/v1/embeddings", json=body, **options)["data"]
@@ -89,6 +92,17 @@ def embed(texts: Sequence[str], *, timeout_s: float | None = None) -> list[list[
         if len(vectors) != len(texts):
             raise ModelRefused("The model server sent another number of vectors than texts.")
         return vectors
+
+
+def rerank(query: str, texts: Sequence[str], *, model: str, timeout_s: float) -> list[float]:
+    """How well each text answers the query, by the server's cross-encoder, 0 to 1, in the order of `texts`."""
+    body = {"model": model, "query": query, "documents": list(texts)}
+    with wire.translated():
+        results = _request("POST", "/v1/rerank", json=body, timeout=timeout_s)["results"]
+        scores = {int(result["index"]): float(result["relevance_score"]) for result in results}
+        if set(scores) != set(range(len(texts))):
+            raise ModelRefused("The model server did not score every passage.")
+        return [scores[index] for index in range(len(texts))]
 
 
 def _vector(value: str | list[float]) -> list[float]:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
 from appliance.celery import app
+from appliance.documents import antivirus
 from appliance.lib.errors import ApplianceError
 from appliance.llm import client
 from appliance.ops.models import Pulse
@@ -22,16 +23,26 @@ _PULSE_AFTER_S = 45
 
 
 def check() -> dict[str, Part]:
-    """Each part's `status` ("ok" or "down") and `detail`. Asked at once, each bounded to a few seconds."""
+    """Each part's `status` ("ok", "down", or "off" where the site has none) and `detail`.
+
+    Asked at once, each bounded to a few seconds.
+    """
     parts: dict[str, Callable[[], Part]] = {
         "database": _database,
         "queue": _queue,
         "workers": _workers,
         "model": _model,
+        "reranker": _reranker,
+        "scanner": _scanner,
     }
     with ThreadPoolExecutor(max_workers=len(parts)) as pool:
         asked = {name: pool.submit(_contained, part) for name, part in parts.items()}
         return {name: future.result() for name, future in asked.items()}
+
+
+def is_well(part: Part) -> bool:
+    """Whether nothing is wrong with a part: it answers, or the site has none."""
+    return part["status"] in ("ok", "off")
 
 
 def _contained(part: Callable[[], Part]) -> Part:
@@ -66,8 +77,25 @@ def _workers() -> Part:
     return {"status": "ok", "detail": f"Last task finished at {timezone.localtime(last.at):%H:%M:%S}."}
 
 
+def _scanner() -> Part:
+    if not antivirus.is_on():
+        return {"status": "off", "detail": "No virus scanner is set (APPLIANCE_CLAMD). Files are not scanned."}
+    version, _, signatures = antivirus.version().partition("/")
+    dated = f", signatures {signatures.replace('/', ' of ', 1)}" if signatures else ""
+    return {"status": "ok", "detail": f"{version}{dated}. Every file is scanned before it is read."}
+
+
 def _model() -> Part:
     state = client.health()
     if state.get("http_status") != 200:
         return {"status": "down", "detail": "The model server is still starting."}
     return {"status": "ok", "detail": f"Answers come from {settings.CHAT_MODEL or state.get('engine', 'the model')}."}
+
+
+def _reranker() -> Part:
+    if not settings.RERANKER:
+        return {"status": "off", "detail": "No reranker is set (APPLIANCE_RERANKER). Passages are ranked without one."}
+    if client.health().get("reranker") != settings.RERANKER:
+        detail = f"The model server has no reranker named {settings.RERANKER}. Search goes on without it."
+        return {"status": "off", "detail": detail}
+    return {"status": "ok", "detail": f"{settings.RERANKER} reads the best passages again."}

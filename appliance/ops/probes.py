@@ -17,6 +17,7 @@ def live(request: HttpRequest) -> JsonResponse:
 @require_GET
 def ready(request: HttpRequest) -> JsonResponse:
     """Whether questions can be answered now: 200 when all parts are up, else 503."""
-    parts = {name: part["status"] for name, part in health.check().items()}
-    whole = "ready" if all(status == "ok" for status in parts.values()) else "not_ready"
+    found = health.check()
+    parts = {name: part["status"] for name, part in found.items()}
+    whole = "ready" if all(health.is_well(part) for part in found.values()) else "not_ready"
     return JsonResponse({"status": whole, "parts": parts}, status=200 if whole == "ready" else 503)

@@ -19,16 +19,18 @@ _WORDS = {
     "database": ("Database", "Nothing can be asked or opened until it answers."),
     "queue": ("Work queue", "Uploads are kept and wait. Questions are answered as before."),
     "workers": ("Background workers", "Uploads wait until a worker runs. Questions are answered as before."),
+    "scanner": ("Virus scanner", "Uploads are kept and wait until it answers. Questions are answered as before."),
     "model": ("Model server", "Questions cannot be answered until it runs. Documents can be opened."),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part as a tile."""
+    """One part as a tile. `off`: the site has none."""
 
     name: str
     up: bool
+    off: bool
     detail: str
     consequence: str
 
@@ -41,6 +43,8 @@ def status(request: HttpRequest) -> HttpResponse:
     parts = []
     for key, state in health.check().items():
         name, consequence = _WORDS.get(key, (key.replace("_", " ").capitalize(), ""))
-        parts.append(Part(name, state.get("status") == "ok", state.get("detail", ""), consequence))
-    context = {"parts": parts, "down": [part for part in parts if not part.up], "now": timezone.now()}
+        parts.append(
+            Part(name, state.get("status") == "ok", state.get("status") == "off", state.get("detail", ""), consequence)
+        )
+    context = {"parts": parts, "down": [part for part in parts if not (part.up or part.off)], "now": timezone.now()}
     return render(request, "ops/_parts.html" if request.headers.get("HX-Request") else "ops/status.html", context)

@@ -66,15 +66,30 @@ def choose_dtype(setting: str, cpuinfo: str) -> Dtype:
 
 
 class Embedder:
-    """A loaded model. `encode` belongs to one thread; `count_tokens` may be called from any."""
+    """A loaded model. `encode` belongs to one thread; `count_tokens` may be called from any.
 
-    def __init__(self, model: Any, tokenizer: Any, dtype: Dtype) -> None:
+    `dimensions` is the length of its vectors, `max_tokens` how many tokens of a text it reads, special ones included.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        dtype: Dtype,
+        *,
+        name: str = NAME,
+        dimensions: int = DIMENSIONS,
+        max_tokens: int = MAX_TOKENS,
+    ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self.dtype = dtype
+        self.name = name
+        self.dimensions = dimensions
+        self.max_tokens = max_tokens
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return float32 unit vectors, shape (len(texts), 384). Text past 256 tokens is left out."""
+        """Return float32 unit vectors, shape (len(texts), dimensions). Text past `max_tokens` is left out."""
         vectors = self._model.encode(
             list(texts), batch_size=BATCH_TEXTS, convert_to_numpy=True, show_progress_bar=False
         )
@@ -92,12 +107,12 @@ class Embedder:
         return found
 
 
-def load_embedder(folder: Path, *, dtype: Dtype, threads: int) -> Embedder:
-    """Load the verified files in `folder` and run them once, so that the first request is as quick as the
-    rest.
+def load_embedder(folder: Path, *, dtype: Dtype, threads: int, name: str = NAME) -> Embedder:
+    """Load the files in `folder` and run them once, so that the first request is as quick as the rest.
 
-    Takes seconds, nearly all of it importing torch and sentence-transformers. `threads` 0 leaves torch's
-    default.
+    Those of the embedder that ships here were verified; of any other the size of its vectors is read from the model.
+    Takes seconds, nearly all of it importing torch and sentence-transformers. `threads` 0 leaves torch's default.
+    Raises ModelFileError for a folder that holds no such model.
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -107,17 +122,27 @@ def load_embedder(folder: Path, *, dtype: Dtype, threads: int) -> Embedder:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if threads:
         torch.set_num_threads(threads)
-    model = SentenceTransformer(
-        str(folder),
-        device="cpu",
-        local_files_only=True,
-        trust_remote_code=False,
-        model_kwargs={"dtype": getattr(torch, dtype)},
-    )
-    # A tokenizer of its own for counting: the model's one changes its truncation while it encodes.
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    try:
+        model = SentenceTransformer(
+            str(folder),
+            device="cpu",
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"dtype": getattr(torch, dtype)},
+        )
+        # A tokenizer of its own for counting: the model's one changes its truncation while it encodes.
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # whatever a damaged or foreign file makes the libraries trip over
+        raise ModelFileError(f"embedder {name}: {folder} cannot be loaded: {type(error).__name__}: {error}") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    embedder = Embedder(model, tokenizer, dtype)
+    embedder = Embedder(
+        model,
+        tokenizer,
+        dtype,
+        name=name,
+        dimensions=int(model.encode(["warm up"], show_progress_bar=False).shape[1]),
+        max_tokens=int(model.max_seq_length or MAX_TOKENS),
+    )
     embedder.encode(["warm up"])
     return embedder

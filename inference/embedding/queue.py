@@ -44,8 +44,9 @@ class _Job:
 class EmbedQueue:
     """Start with `start`, end with `close`; `embed` from the event loop."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, *, dimensions: int = DIMENSIONS) -> None:
         self._encoder = encoder
+        self._dimensions = dimensions
         self._small: deque[_Job] = deque()
         self._large: deque[_Job] = deque()
         self._wake = threading.Condition()
@@ -68,18 +69,18 @@ class EmbedQueue:
             self._wake.notify()
 
     async def embed(self, texts: Sequence[str], *, urgent: bool = False) -> Vectors:
-        """Return unit vectors in the order of `texts`, shape (len(texts), 384).
+        """Return unit vectors in the order of `texts`, shape (len(texts), dimensions).
 
         `urgent` texts go ahead like a small request, whatever their number: someone is watching a cursor.
         Cancelling the caller drops the batches that have not run.
         """
         if not texts:
-            return np.zeros((0, DIMENSIONS), dtype=np.float32)
+            return np.zeros((0, self._dimensions), dtype=np.float32)
         job = _Job(
             texts=texts,
             future=Future(),
             order=sorted(range(len(texts)), key=lambda index: -len(texts[index])),
-            vectors=np.empty((len(texts), DIMENSIONS), dtype=np.float32),
+            vectors=np.empty((len(texts), self._dimensions), dtype=np.float32),
         )
         with self._wake:
             if self._closed:

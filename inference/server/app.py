@@ -27,6 +27,7 @@ from inference.server.http import (
     require_key,
 )
 from inference.server.metrics import CONTENT_TYPE, CountRequests
+from inference.server.rerank import create_rerank
 from inference.server.responses import create_response
 from inference.server.state import ServerState, require_model
 
@@ -64,6 +65,7 @@ def create_app(state: ServerState, *, on_load_failure: Callable[[], None]) -> St
         Route("/v1/responses", guarded(create_response), methods=["POST"]),
         Route("/v1/completions", guarded(create_completion), methods=["POST"]),
         Route("/v1/embeddings", guarded(create_embeddings), methods=["POST"]),
+        Route("/v1/rerank", guarded(create_rerank), methods=["POST"]),
     ]
     endpoints = frozenset(route.path for route in routes)
     return Starlette(
@@ -82,7 +84,8 @@ def create_app(state: ServerState, *, on_load_failure: Callable[[], None]) -> St
 async def show_health(request: Request, state: ServerState) -> Response:
     """GET /health, without a key: 200 when requests are served, 503 while loading and once the engine has ended.
 
-    For gpt-oss it names the model, its tier and how many answers are computed and wait.
+    `embedders` are all that are served, `reranker` is null where none is installed. For gpt-oss it names the model, its
+    tier and how many answers are computed and wait.
     """
     stats = state.engine_stats()
     status = "loading" if not state.ready else "failed" if stats is not None and stats.failure else "ready"
@@ -94,6 +97,8 @@ async def show_health(request: Request, state: ServerState) -> Response:
             "dimensions": embedder.DIMENSIONS,
             "max_tokens": embedder.MAX_TOKENS,
         },
+        "embedders": list(state.embedders),
+        "reranker": state.reranker_name,
     }
     if stats is not None and (served := state.loaded().gptoss) is not None:
         content["model"] = {

@@ -6,15 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.embedding.embedder import Embedder, choose_dtype, load_embedder
+from inference.embedding.embedder import NAME, Dtype, Embedder, choose_dtype, load_embedder
 from inference.embedding.queue import EmbedQueue
 from inference.errors import LoadingError, NotFoundError, QueueFullError
 from inference.extractive.engine import MODEL_ID, ExtractiveEngine
 from inference.generation import Engine
+from inference.reranking import Reranker, load_reranker
 from inference.server.metrics import Metrics
 from inference.settings import Settings
 
@@ -25,12 +26,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """Everything that answers requests. `gptoss` is None with the extractive engine."""
+    """Everything that answers requests. `gptoss` is None with the extractive engine.
+
+    `more` holds the embedders beside the first, by name; `reranker` is None where none is installed.
+    """
 
     embedder: Embedder
     queue: EmbedQueue
     engine: Engine
     gptoss: ServedModel | None
+    more: dict[str, tuple[Embedder, EmbedQueue]] = field(default_factory=dict)
+    reranker: Reranker | None = None
+
+    def embedder_named(self, name: str) -> tuple[Embedder, EmbedQueue]:
+        """The embedder of that name with its queue. Raises KeyError for one that is not served."""
+        return (self.embedder, self.queue) if name == NAME else self.more[name]
 
 
 class ServerState:
@@ -49,6 +59,17 @@ class ServerState:
         """The ids that chat answers to, known before anything is loaded."""
         model = self.settings.model
         return (MODEL_ID,) if model is None else (model.name, *(f"{model.name}:{name}" for name in model.adapters))
+
+    @property
+    def embedders(self) -> tuple[str, ...]:
+        """The names of the embedders, the first one first."""
+        return (NAME, *self.settings.embedders)
+
+    @property
+    def reranker_name(self) -> str | None:
+        """The name of the cross-encoder, which is its folder's; None where none is installed."""
+        folder = self.settings.reranker_dir
+        return None if folder is None else folder.resolve().name
 
     @property
     def ready(self) -> bool:
@@ -83,16 +104,31 @@ class ServerState:
 
             served = serve_model(self.settings.model)
             engine = served.engine
+        more = {name: self._load_more(name, folder, dtype) for name, folder in self.settings.embedders.items()}
+        reranker = None
+        if self.settings.reranker_dir is not None:
+            reranker = load_reranker(self.settings.reranker_dir, dtype=dtype)
         queue.start()
-        self._loaded = Loaded(embedder=embedder, queue=queue, engine=engine, gptoss=served)
+        self._loaded = Loaded(
+            embedder=embedder, queue=queue, engine=engine, gptoss=served, more=more, reranker=reranker
+        )
         took_s = time.monotonic() - started
         what = "" if served is None else f" {self.chat_models[0]} as {served.tier} on {served.device},"
         self.announce(f"ready after {took_s:.1f} s: engine {engine.name},{what} embedder in {dtype}")
 
+    def _load_more(self, name: str, folder: Path, dtype: Dtype) -> tuple[Embedder, EmbedQueue]:
+        embedder = load_embedder(folder, dtype=dtype, threads=self.settings.threads, name=name)
+        queue = EmbedQueue(embedder, dimensions=embedder.dimensions)
+        queue.start()
+        return embedder, queue
+
     def close(self) -> None:
         """End all answers and stop the threads."""
         if self._loaded is not None:
-            self._loaded.queue.close()
+            for queue in (self._loaded.queue, *(queue for _, queue in self._loaded.more.values())):
+                queue.close()
+            if self._loaded.reranker is not None:
+                self._loaded.reranker.close()
             if self._loaded.gptoss is not None:
                 self._loaded.gptoss.engine.close()
 

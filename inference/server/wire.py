@@ -178,6 +178,15 @@ class EmbeddingsBody(Body):
         return [self.input] if isinstance(self.input, str) else self.input
 
 
+class RerankBody(Body):
+    """POST /v1/rerank, in the shape that Cohere, Jina and vLLM share. Documents are plain strings."""
+
+    model: str
+    query: str = Field(min_length=1)
+    documents: list[str] = Field(min_length=1)
+    top_n: int | None = Field(default=None, ge=1)
+
+
 BodyT = TypeVar("BodyT", bound=Body)
 
 

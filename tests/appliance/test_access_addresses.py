@@ -54,7 +54,7 @@ def test_rest_answers_a_stranger_as_for_nothing(
 def test_lists_and_searches_of_a_stranger_are_empty(charlie: httpx.Client) -> None:
     assert charlie.get("/api/v1/collections").json() == []
     assert charlie.get("/api/v1/documents").json() == []
-    empty = {"collections": 0, "documents": 0, "searched": 0, "not_ready": 0}
+    empty = {"collections": 0, "documents": 0, "searched": 0, "not_ready": 0, "reranked": 0, "not_reranked": 0}
     assert search(charlie, QUESTION) == {"results": [], "coverage": empty}
 
 

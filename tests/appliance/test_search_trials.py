@@ -9,12 +9,13 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from appliance_desk import Desk
+from appliance_desk import Desk, until
 from django.db import connection
 
 from appliance.accounts.models import User
 from appliance.audit.models import AuditEvent
 from appliance.documents.models import Collection, Document, Grant, QuestionSet, RetrievalRun
+from appliance.documents.retrieval.tuning import progress
 
 QUESTION = "How long is the notice of termination?"
 
@@ -63,8 +64,10 @@ def test_a_saved_set_gives_recall_before_and_after_a_change(mary: httpx.Client, 
     assert _post(mary, f"{sets}/questions", q=QUESTION, document=document, expected=expected).status_code == 302
     assert _post(mary, f"{sets}/run").status_code == 302
     try:
-        assert _post(mary, f"{here}/language", language="simple").status_code == 302
+        assert _post(mary, f"{here}/settings", language="simple").status_code == 302
         assert Collection.objects.get(pk=managed.pk).language == "simple"
+        managed.refresh_from_db()
+        until(lambda: progress(managed).is_over)
         with connection.cursor() as cursor:  # unstemmed words are in the index now
             cursor.execute(
                 "SELECT count(*) FROM documents_posting AS p JOIN documents_documentversion AS v ON v.id = p.version_id"
@@ -74,7 +77,9 @@ def test_a_saved_set_gives_recall_before_and_after_a_change(mary: httpx.Client, 
             assert cursor.fetchone()[0] > 0
         assert _post(mary, f"{sets}/run").status_code == 302
     finally:
-        _post(mary, f"{here}/language", language="english")
+        _post(mary, f"{here}/settings", language="english")
+        managed.refresh_from_db()
+        until(lambda: progress(managed).is_over)
     runs = list(RetrievalRun.objects.filter(question_set=made).order_by("pk"))
     assert [run.settings["language"] for run in runs] == ["english", "simple"]
     assert list(runs[0].ranks.values()) == [1]
@@ -86,7 +91,8 @@ def test_a_saved_set_gives_recall_before_and_after_a_change(mary: httpx.Client, 
 
 def test_refusals_are_plain(mary: httpx.Client, managed: Collection) -> None:
     here = f"/manage/collections/{managed.pk}/retrieval"
-    assert _post(mary, f"{here}/language", language="klingon").status_code == 400
+    assert _post(mary, f"{here}/settings", language="klingon").status_code == 400
+    assert _post(mary, f"{here}/settings", chunk_template="novel").status_code == 400
     assert _post(mary, f"{here}/sets", name=" ").status_code == 400
 
 
@@ -97,10 +103,10 @@ def test_who_does_not_manage_the_collection_finds_no_such_page(desk: Desk, manag
     question_set = QuestionSet.objects.create(collection=managed, name=f"Of mary, not of {username}")
     document = Document.objects.filter(collection=managed).first()
     assert document is not None
-    for address in (here, f"{here}?q=notice", f"/manage/collections/{uuid.uuid4()}/retrieval"):
+    for address in (here, f"{here}?q=notice", f"{here}/progress", f"/manage/collections/{uuid.uuid4()}/retrieval"):
         assert client.get(address).status_code == 404
     sets = f"{here}/sets/{question_set.pk}"
-    for address in (f"{here}/language", f"{here}/sets", f"{sets}/run", f"{sets}/delete", f"{sets}/questions"):
+    for address in (f"{here}/settings", f"{here}/sets", f"{sets}/run", f"{sets}/delete", f"{sets}/questions"):
         answer = _post(
             client, address, name="Mine", language="simple", q="notice", document=str(document.pk), expected="x" * 20
         )

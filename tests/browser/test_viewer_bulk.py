@@ -74,12 +74,16 @@ def test_sending_is_paused_cut_off_gone_on_with_and_cancelled(visit: Visit, tmp_
         files[-1].write_text(f"Slip {n} of {mark} goes to room {n}.")
     page.route("**/files/*", lambda route: route.abort())  # the connection is down
     page.set_input_files("#files", files)
-    page.get_by_role("button", name="Pause sending").click()
+    page.get_by_role("button", name="Pause", exact=True).press("Enter")
     expect(page.locator("[data-bulk-state]")).to_contain_text("Paused")
+    expect(page.locator("#batch .notice")).to_contain_text("Files that wait are not read until you go on")
     address = page.url
     page.on("dialog", lambda dialog: dialog.accept())
     page.goto(address)
     expect(page.locator('[data-state="not_sent"] .count')).to_have_text("24")
+    check(page)
+    page.get_by_role("button", name="Go on").press("Enter")
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
     page.unroute("**/files/*")
     page.set_input_files("#resume-files", files[:20])
     expect(page.locator("[data-bulk-state]")).to_contain_text("20 of 20 files were sent", timeout=60_000)

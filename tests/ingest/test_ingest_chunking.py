@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ingest import ParsedDocument, Section, chunk, parse
 from ingest.headings import find_headings
 from ingest.pages import synthetic_pages
+from ingest.templates import TEMPLATES
 from ingest.tokens import count_tokens
 
 SENTENCES = st.sampled_from(
@@ -26,6 +27,10 @@ SENTENCES = st.sampled_from(
         "Dose | 5 mg\n",
         "x" * 700,
         "word " * 300,
+        "\nMEDICATION: aspirin 75 mg daily\n",
+        "\nPlan\n",
+        "\n1.2 The supplier delivers.\n(a) on time\n",
+        "\nFrom: a@example.test\nSent: today\n\nHello.\n",
         "日本語の文。",
         "   ",
         "(((",
@@ -38,11 +43,11 @@ def document_of(text: str) -> ParsedDocument:
     return ParsedDocument(text, synthetic_pages(text), find_headings(text), "A title", ("X Ltd",), "text/plain", False)
 
 
-@settings(max_examples=150, deadline=None)
-@given(TEXTS, st.integers(20, 220))
-def test_chunks_cover_the_text_and_say_where_they_stand(text: str, target: int) -> None:
+@settings(max_examples=250, deadline=None)
+@given(TEXTS, st.integers(20, 220), st.sampled_from(sorted(TEMPLATES)))
+def test_chunks_cover_the_text_and_say_where_they_stand(text: str, target: int, template: str) -> None:
     document = document_of(text)
-    chunks = chunk(document, target_tokens=target, overlap_tokens=target // 5)
+    chunks = chunk(document, template=template, target_tokens=target, overlap_tokens=target // 5)
     covered = [False] * len(text)
     for place, piece in enumerate(chunks):
         assert piece.ordinal == place
@@ -55,7 +60,7 @@ def test_chunks_cover_the_text_and_say_where_they_stand(text: str, target: int) 
         covered[piece.start : piece.end] = [True] * (piece.end - piece.start)
     assert all(done or character.isspace() for done, character in zip(covered, text, strict=True))
     assert [piece.start for piece in chunks] == sorted({piece.start for piece in chunks})
-    assert chunks == chunk(document, target_tokens=target, overlap_tokens=target // 5)
+    assert chunks == chunk(document, template=template, target_tokens=target, overlap_tokens=target // 5)
 
 
 @settings(max_examples=150, deadline=None)

@@ -22,6 +22,7 @@ def explain(passage: Passage) -> Explained:
     if scores is None:
         return Explained(passage, [], [])
     named = [
+        ("Read with the question", scores.reranked or 0.0),
         ("Meaning", scores.dense),
         ("Words", scores.lexical),
         ("Document named", scores.named),
@@ -32,6 +33,10 @@ def explain(passage: Passage) -> Explained:
     ]
     reasons = [_by("meaning", passage.dense_rank, scores.cosine, "cosine")]
     reasons.append(_by("words", passage.lexical_rank, scores.bm25, "BM25"))
+    if scores.reranked is not None:
+        reasons.append(
+            f"Read together with the question it fits by {scores.reranked:.3f} of 1; meaning and words no longer count."
+        )
     if scores.named:
         reasons.append("The question names its document, so its passages come before those of others.")
     if scores.opening:

@@ -51,10 +51,12 @@ class Scores:
     opening: float
     amount: float
     duration: float
+    reranked: float | None = None  # by the cross-encoder, in the place of `dense` and `lexical`
 
     def as_dict(self) -> dict[str, float]:
         """The parts by name, rounded for reading."""
-        return {part.name: round(getattr(self, part.name), 4) for part in fields(self)}
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {name: round(value, 4) for name, value in parts.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection, transaction
+from django.conf import settings
+from django.db import transaction
 from django.db.models import Count, F
 
 from appliance.accounts.models import User
 from appliance.audit.models import EventType
 from appliance.audit.record import Actor, Entity, Event, record
-from appliance.documents import index
+from appliance.documents import embedding
 from appliance.documents.access import access_collection, access_document
 from appliance.documents.models import Collection, DocumentVersion, QuestionSet, RetrievalRun, SavedQuestion
 from appliance.documents.retrieval import ranking
@@ -26,7 +27,6 @@ from appliance.lib.errors import BadRequest, Conflict, NotFound
 from appliance.lib.text import clean_name
 
 MAX_QUESTIONS = 200
-MAX_REINDEXED = 500
 _DEPTH = 20
 _MIN_EXPECTED_CHARS = 10
 
@@ -38,48 +38,6 @@ class Recall:
     run: RetrievalRun
     questions: int
     at: Mapping[int, float]
-
-
-def languages() -> list[str]:
-    """The text search configurations of this database, by name."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT cfgname FROM pg_ts_config ORDER BY cfgname")
-        return [name for (name,) in cursor.fetchall()]
-
-
-def do_set_language(
-    collection_id: uuid.UUID | str, language: str, *, acting_user: User, actor: Actor, limit: int | None = MAX_REINDEXED
-) -> Collection:
-    """Changes how a collection's words are stemmed and indexes its documents again, in one transaction.
-
-    Raises BadRequest for a language the database does not know, Conflict for more documents than a request may take.
-    """
-    collection = access_collection(acting_user, collection_id, role="manager")
-    if language not in languages():
-        raise BadRequest("That language is not known to the database.", code="unknown_language")
-    if language == collection.language:
-        return collection
-    with transaction.atomic():
-        Collection.objects.select_for_update().get(pk=collection.pk)
-        versions = list(
-            DocumentVersion.objects.filter(document__collection=collection, chunks__isnull=False)
-            .distinct()
-            .values_list("pk", flat=True)
-        )
-        if limit is not None and len(versions) > limit:
-            raise Conflict(
-                f"The collection has {len(versions)} versions: indexing them again takes too long for this page.",
-                hint="Set the language before the documents are added.",
-                code="too_many_documents",
-            )
-        detail = {"setting": "language", "from": collection.language, "to": language}
-        entities = (Entity("collection", str(collection.pk)),)
-        record(Event(EventType.SETTING, "collection.retrieval", entities=entities, detail=detail), actor=actor)
-        Collection.objects.filter(pk=collection.pk).update(language=language)
-        for pk in versions:
-            DocumentVersion.objects.filter(pk=pk).update(num_terms=index.write_postings(connection, pk))
-    collection.language = language
-    return collection
 
 
 def do_create_set(collection_id: uuid.UUID | str, name: str, *, acting_user: User, actor: Actor) -> QuestionSet:
@@ -186,7 +144,14 @@ def settings_of(collection: Collection) -> dict[str, Any]:
     """What a run was made under."""
     current = DocumentVersion.objects.filter(document__collection=collection, pk=F("document__current_version"))
     weights = {"dense": ranking.DENSE_WEIGHT, "bm25": ranking.LEXICAL_WEIGHT, "named": ranking.NAMED_WEIGHT}
-    return {"language": collection.language, "documents": current.count(), "weights": weights}
+    return {
+        "language": collection.language,
+        "chunk_template": collection.chunk_template,
+        "model": embedding.active().name,
+        "reranker": settings.RERANKER,
+        "documents": current.count(),
+        "weights": weights,
+    }
 
 
 def _holds(passage: str, expected: str) -> bool:

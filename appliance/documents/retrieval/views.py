@@ -12,7 +12,8 @@ from django.views.decorators.http import require_GET, require_POST
 from appliance.accounts.sessions import actor_of, current_user, page
 from appliance.documents.access import access_collection
 from appliance.documents.audited import do_search
-from appliance.documents.retrieval import explaining, trials
+from appliance.documents.models import ChunkTemplate
+from appliance.documents.retrieval import explaining, trials, tuning
 from appliance.lib.errors import ApplianceError
 
 _SHOWN = 20
@@ -28,7 +29,9 @@ def trial(request: HttpRequest, collection_id: uuid.UUID) -> HttpResponse:
         "collection": collection,
         "question": question,
         "sets": trials.sets_of(collection),
-        "languages": trials.languages(),
+        "languages": tuning.languages(),
+        "templates": ChunkTemplate.choices,
+        "progress": tuning.progress(collection),
         "asked": False,
     }
     status = 200
@@ -47,11 +50,23 @@ def trial(request: HttpRequest, collection_id: uuid.UUID) -> HttpResponse:
 
 @require_POST
 @page
-def language(request: HttpRequest, collection_id: uuid.UUID) -> HttpResponse:
-    trials.do_set_language(
-        collection_id, request.POST.get("language", ""), acting_user=current_user(request), actor=actor_of(request)
+def settings(request: HttpRequest, collection_id: uuid.UUID) -> HttpResponse:
+    tuning.do_set_retrieval(
+        collection_id,
+        language=request.POST.get("language"),
+        chunk_template=request.POST.get("chunk_template"),
+        acting_user=current_user(request),
+        actor=actor_of(request),
     )
-    return HttpResponseRedirect(f"/manage/collections/{collection_id}/retrieval")
+    return HttpResponseRedirect(f"/manage/collections/{collection_id}/retrieval#settings")
+
+
+@require_GET
+@page
+def progress(request: HttpRequest, collection_id: uuid.UUID) -> HttpResponse:
+    collection = access_collection(current_user(request), collection_id, role="manager")
+    context = {"collection": collection, "progress": tuning.progress(collection)}
+    return render(request, "documents/_indexing.html", context)
 
 
 @require_POST

@@ -13,7 +13,7 @@ class Command(ApplianceCommand):
 
     def act(self, options: Options) -> dict[str, Any]:
         parts = health.check()
-        ready = all(part["status"] == "ok" for part in parts.values())
+        ready = all(health.is_well(part) for part in parts.values())
         return {"status": "ready" if ready else "not_ready", "parts": parts}
 
     def show(self, result: dict[str, Any]) -> None:
