@@ -205,3 +205,30 @@ class ApiToken(models.Model):
     def usable(self, *, now: datetime) -> bool:
         """Whether the token can be used at `now`."""
         return self.revoked_at is None and now < self.expires_at
+
+
+class Decision(models.TextChoices):
+    """How a request for approval ended."""
+
+    APPROVED = "approved", "Approved"
+    REFUSED = "refused", "Refused"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+
+
+class Approval(models.Model):
+    """A change that benefits the person who wants it, waiting for a second person. `kind` names who carries it out,
+    `change` is what they are given; `summary` says it in words."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=30)
+    change = models.JSONField()
+    summary = models.CharField(max_length=500)
+    requested_by = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    requested_at = models.DateTimeField(default=timezone.now, editable=False)
+    decided_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    decided_at = models.DateTimeField(null=True)
+    decision = models.CharField(max_length=10, choices=Decision, blank=True)
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["requested_at"], name="approval_waiting", condition=Q(decision=""))]

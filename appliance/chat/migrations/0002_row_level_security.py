@@ -24,5 +24,5 @@ def off(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("chat", "0001_initial"), ("documents", "0020_row_level_security")]
+    dependencies = [("chat", "0001_initial"), ("documents", "0010_row_level_security")]
     operations = [migrations.RunPython(on, off)]

@@ -94,6 +94,8 @@ RULES = {
     "documents_chunkembedding": (_BY_VERSION, _BY_VERSION),
     "documents_posting": (_BY_VERSION, _BY_VERSION),
     "documents_nameterm": (_BY_VERSION, _BY_VERSION),
+    "documents_reindexing": (_BY_VERSION, _BY_VERSION),
+    "documents_stagedchunk": ("EXISTS (SELECT FROM documents_reindexing AS w WHERE w.version_id = work_id)",) * 2,
 }
 
 
@@ -110,7 +112,7 @@ def off(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("documents", "0006_viewer"),
+        ("documents", "0009_indexing_again"),
         ("accounts", "0001_initial"),
         ("audit", "0003_worker_role"),
     ]
