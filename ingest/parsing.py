@@ -18,6 +18,11 @@ from ingest.types import ParsedDocument
 _FEW_SECTIONS = 2
 #: Types of which a pattern that looks like a heading is a coincidence: their own headings are all there are.
 _NO_PROSE = frozenset([kinds.XLSX, kinds.XLS, kinds.CSV, kinds.TSV, kinds.JSON, kinds.XML, kinds.ZIP])
+_PAGE_NUMBER = re.compile(
+    r"\W*(?:page|slide|sheet|seite|folie|blatt|página|pagina|diapositiva|strona|sida|side|стр\w*)\W*\d{1,5}"
+    r"(?:\W+(?:of\W+|von\W+|de\W+|di\W+|z\W+|av\W+)?\d{1,5})?\W*",
+    re.IGNORECASE,
+)
 
 
 def parse(path: Path, *, name: str, options: Options = DEFAULT) -> ParsedDocument:
@@ -33,6 +38,8 @@ def parse(path: Path, *, name: str, options: Options = DEFAULT) -> ParsedDocumen
     text = draft.text
     if not re.search(r"\w", text):
         raise refusals.no_text(name)
+    if not draft.children and _only_numbers_pages(text):
+        raise refusals.no_text(name, besides="the numbers of its pages")
     sections = draft.sections
     if len(sections) < _FEW_SECTIONS and media_type not in _NO_PROSE:
         sections = find_headings(text) or sections
@@ -51,6 +58,15 @@ def parse(path: Path, *, name: str, options: Options = DEFAULT) -> ParsedDocumen
         layouts=draft.layouts,
         children=draft.children,
     )
+
+
+def _only_numbers_pages(text: str) -> bool:
+    """Whether every line is a page's number in words ("Slide 2 of 7"): then the file holds nothing that can be found.
+
+    Numbers alone do not count as such: a table of them, or a code, is what its file is for.
+    """
+    lines = [line for line in text.split("\n") if line.strip()]
+    return all(len(line) < 60 and _PAGE_NUMBER.fullmatch(line) for line in lines)
 
 
 def _media_type(path: Path, name: str) -> str:

@@ -14,7 +14,7 @@
 | `scanned` | pages that are pictures, and no words could be read in them |
 | `ocr_unavailable` | pictures, and the program that reads words in them is not installed |
 | `converter_unavailable` | an old Office file, and LibreOffice is not installed |
-| `no_text` | it opened, and no words came out |
+| `no_text` | it opened, and no words came out, or none but the numbers of its pages |
 
 These are permanent: the same bytes will be refused again. Three are not, because trying again may help:
 `too_slow`, `too_much_memory` and `reader_crashed`.
@@ -134,10 +134,10 @@ def converter_unavailable(name: str, kind: str) -> IngestError:
     )
 
 
-def no_text(name: str) -> IngestError:
+def no_text(name: str, *, besides: str = "") -> IngestError:
     return IngestError(
         "no_text",
-        f"“{name}” was refused because it opened but holds no words.",
+        f"“{name}” was refused because it opened but holds no words{f' besides {besides}' if besides else ''}.",
         hint="Check that it is the right file. If its content is pictures, upload a version with text.",
     )
 

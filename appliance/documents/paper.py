@@ -1,4 +1,4 @@
-"""A page of extracted text as it is drawn: headings, clauses and paragraphs, with the quoted passage marked.
+"""A page of extracted text as it is drawn: headings, clauses, tables, paragraphs, with the quoted passage marked.
 
 Blocks cut the text at line ends only and drop nothing but white space, so that the marks of a page, joined,
 are the quote of the citation.
@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+
+from appliance.documents import paper_tables
+from appliance.documents.paper_tables import Line, Piece
 
 _CLAUSE = re.compile(r"(\d{1,3}(?:\.\d{1,3})+\.?|\d{1,3}\.|\([a-z]{1,4}\)|[-•*])[ \t]+(?=\S)")
 _SENTENCE_END = re.compile(r"[.;:!?”\"]\s*\Z")
@@ -24,19 +27,36 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class PaperBlock:
-    """What one element of the page shows. `label` is a clause's number or a list item's sign."""
+class PaperCell:
+    """A cell of a table. `name` repeats its column's name and `bar` parts it from the next: both are in the text."""
 
-    kind: str  # "heading", "clause", "verbatim" or "paragraph"
+    name: tuple[Run, ...]
+    value: tuple[Run, ...]
+    bar: tuple[Run, ...]
+    is_header: bool
+    span: int
+
+
+@dataclass(frozen=True, slots=True)
+class PaperBlock:
+    """What one element of the page shows. `label` is a clause's number or a list item's sign.
+
+    `depth` counts a heading's level from 0, never more than one below the heading before. `rows` are those of a table;
+    their runs, joined, are `runs`.
+    """
+
+    kind: str  # "heading", "clause", "table", "verbatim" or "paragraph"
     runs: tuple[Run, ...]
     label: tuple[Run, ...] = ()
+    depth: int = 0
+    rows: tuple[tuple[PaperCell, ...], ...] = ()
 
 
 @dataclass(slots=True)
 class _Stretch:
     start: int
     end: int
-    heading: bool = False
+    level: int = 0  # of a heading, from 1
     lines: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -52,11 +72,18 @@ def blocks_of(
 
     All offsets are code points in the version's text; the passage may begin or end on another page.
     """
-    headings = {start - offset for _, _, start in sections}
+    headings = {start - offset: level for _, level, start in sections}
     marked = (0, 0)
     if mark_start is not None and mark_end is not None:
         marked = (mark_start - offset, mark_end - offset)
-    return [_block(text, stretch, marked) for stretch in _stretches(text, headings)]
+    blocks: list[PaperBlock] = []
+    levels = sorted(set(headings.values()))
+    depth = -1
+    for stretch in _stretches(text, headings):
+        if stretch.level:
+            depth = min(levels.index(stretch.level), depth + 1)
+        blocks += _blocks(text, stretch, marked, max(depth, 0))
+    return blocks
 
 
 def has_mark(blocks: Iterable[PaperBlock]) -> bool:
@@ -71,7 +98,7 @@ def _lines(text: str) -> Iterator[tuple[int, int]]:
         position += len(line) + 1
 
 
-def _stretches(text: str, headings: set[int]) -> Iterator[_Stretch]:
+def _stretches(text: str, headings: dict[int, int]) -> Iterator[_Stretch]:
     """Paragraphs: cut at blank lines, headings, clause numbers, and after a short line ending a sentence."""
     lines = list(_lines(text))
     widest = max((end - start for start, end in lines), default=0)
@@ -82,26 +109,53 @@ def _stretches(text: str, headings: set[int]) -> Iterator[_Stretch]:
                 yield current
             current = None
             continue
-        heading = any(start <= head < max(end, start + 1) for head in headings)
-        begins = heading or current is None or current.heading or bool(_CLAUSE.match(text, start, end))
-        if not begins and current is not None:
+        level = next((level for head, level in headings.items() if start <= head < max(end, start + 1)), 0)
+        barred = paper_tables.BAR.search(text, start, end) is not None
+        begins = level > 0 or current is None or current.level > 0
+        begins = begins or (not barred and _CLAUSE.match(text, start, end) is not None)
+        if not begins and current is not None and not barred:
             last_start, last_end = current.lines[-1]
             short = last_end - last_start < 0.7 * widest
             begins = short and bool(_SENTENCE_END.search(text, last_start, last_end))
         if begins or current is None:
             if current:
                 yield current
-            current = _Stretch(start, end, heading)
+            current = _Stretch(start, end, level)
         current.end = end
         current.lines.append((start, end))
     if current:
         yield current
 
 
+def _blocks(text: str, stretch: _Stretch, marked: tuple[int, int], depth: int) -> Iterator[PaperBlock]:
+    start, end = stretch.start, stretch.end
+    if stretch.level:
+        yield PaperBlock("heading", _runs(text, start, end, marked), depth=depth)
+        return
+    first = paper_tables.first_line_of_table(text, stretch.lines)
+    if first is not None:
+        if first:
+            above = _Stretch(start, stretch.lines[first - 1][1], lines=stretch.lines[:first])
+            yield _block(text, above, marked)
+        yield _table(text, paper_tables.table_of(text, stretch.lines[first:]), marked)
+        return
+    yield _block(text, stretch, marked)
+
+
+def _table(text: str, lines: list[Line], marked: tuple[int, int]) -> PaperBlock:
+    def runs(piece: Piece) -> tuple[Run, ...]:
+        return _runs(text, *piece, marked) if piece[0] < piece[1] else ()
+
+    rows = tuple(
+        tuple(PaperCell(runs(cell.name), runs(cell.value), runs(cell.bar), cell.is_header, cell.span) for cell in line)
+        for line in lines
+    )
+    every = tuple(run for row in rows for cell in row for run in (*cell.name, *cell.value, *cell.bar))
+    return PaperBlock("table", every, rows=rows)
+
+
 def _block(text: str, stretch: _Stretch, marked: tuple[int, int]) -> PaperBlock:
     start, end = stretch.start, stretch.end
-    if stretch.heading:
-        return PaperBlock("heading", _runs(text, start, end, marked))
     clause = _CLAUSE.match(text, start, end)
     if clause:
         label = _runs(text, start, clause.end(1), marked)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,22 +23,14 @@ from appliance.documents.children import TooManyChildren
 from appliance.documents.lease import Lease, LeaseLost, held
 from appliance.documents.models import UNFINISHED, Chunk, DocumentVersion, VersionPage, VersionStatus, VersionText
 from appliance.documents.private_folders import remove_abandoned
-from appliance.lib.errors import DatabaseUnavailable, Unavailable
+from appliance.lib.errors import Unavailable
 from appliance.lib.failures import translate
 from ingest.sandbox import Limits, Reader
 
 log = logging.getLogger(__name__)
 
-_RETRY_AFTER_S = 10
 _SWEEP_BATCH = 500
 _reader: Reader | None = None
-
-
-class DiskFull(Unavailable):
-    """No room to open a file in. Nothing is lost: it is read when there is room again."""
-
-    code = "disk_full"
-    default_message = "The disk is full, so the file could not be opened."
 
 
 @worker_process_init.connect
@@ -90,19 +81,14 @@ def ingest_version(version_id: int) -> None:
         _end(lease, VersionStatus.FAILED, error.code, error.message, error.hint)
     except ScanBroken as error:
         _release(lease, error.code, error.message, refund=False)
-    except (Unavailable, OperationalError) as error:
-        # Not the file's fault: it costs no attempt, and the sweeper brings it back.
-        log.warning("version %d waits: %s", version_id, error)
-        waits = error if isinstance(error, Unavailable) else DatabaseUnavailable()
-        _release(lease, waits.public_code, waits.message, refund=True)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            log.warning("version %d waits: the disk is full", version_id)
-            _release(lease, DiskFull.code, DiskFull.default_message, refund=True)
-            return
-        log.exception("version %d failed, attempt %d", version_id, lease.attempts)
         cause = translate(error)
-        _release(lease, cause.public_code, cause.message, refund=False)
+        waits = isinstance(cause, Unavailable)  # not the file's fault: it costs no attempt, and is brought back
+        if waits:
+            log.warning("version %d waits: %s", version_id, cause)
+        else:
+            log.exception("version %d failed, attempt %d", version_id, lease.attempts)
+        _release(lease, cause.public_code, cause.message, refund=waits)
 
 
 def _not_read(lease: Lease, error: ingest.IngestError) -> None:
@@ -149,7 +135,7 @@ def _end(lease: Lease, status: VersionStatus, code: str, reason: str, hint: str,
 def _release(lease: Lease, code: str, reason: str, *, refund: bool) -> None:
     """Gives the version back to the queue, with the cause in its row: whoever looks sees why it waits."""
     attempts = lease.attempts - 1 if refund else lease.attempts
-    again = Now() + timedelta(seconds=_RETRY_AFTER_S)
+    again = Now() + timedelta(seconds=settings.INGEST_RETRY_S)
     try:
         with transaction.atomic():
             updated = DocumentVersion.objects.filter(lease.mine()).update(

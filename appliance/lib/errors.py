@@ -11,6 +11,7 @@
     ├── NotFound                   404  missing and forbidden alike
     ├── Conflict                   409
     └── Unavailable                503  nothing was changed; trying again can help
+        ├── DiskFull
         ├── AuditUnavailable            no record, no answer
         ├── DatabaseUnavailable
         ├── QueueUnavailable
@@ -113,6 +114,12 @@ class Unavailable(ApplianceError):
     permanent = False
     default_message = "A part of the appliance is not answering."
     default_hint = "Nothing was changed. Try again in a minute."
+
+
+class DiskFull(Unavailable):
+    code = "disk_full"
+    default_message = "The disk is full."
+    default_hint = "Nothing was stored. Tell an administrator, and send it again when there is room."
 
 
 class AuditUnavailable(Unavailable):

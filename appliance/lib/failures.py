@@ -5,6 +5,7 @@ Database outages are translated here too, so that no view ever shows a driver's 
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 
@@ -18,6 +19,7 @@ from appliance.lib.errors import (
     ApplianceError,
     BadRequest,
     DatabaseUnavailable,
+    DiskFull,
     NotFound,
     Unavailable,
     UploadTooLarge,
@@ -25,6 +27,9 @@ from appliance.lib.errors import (
 from appliance.lib.request_id import current_request_id
 
 log = logging.getLogger(__name__)
+
+#: The disk is full, or what this user or process may write to it is used up.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class InternalError(ApplianceError):
@@ -49,6 +54,9 @@ def translate(error: BaseException) -> ApplianceError:
     if isinstance(error, DataError):  # NUL in a text, a number beyond the column's: the caller's, whatever it was for
         log.warning("refused by the database: %s", type(error.__cause__).__name__)
         return BadRequest("The request holds a value that can be neither stored nor looked up.")
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        log.warning("no room on the disk: %s", errno.errorcode[error.errno])
+        return DiskFull()
     if isinstance(error, RequestDataTooBig):
         return UploadTooLarge("The request is larger than is accepted here.")
     if isinstance(error, SuspiciousOperation):

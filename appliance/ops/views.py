@@ -21,6 +21,7 @@ _WORDS = {
     "workers": ("Background workers", "Uploads wait until a worker runs. Questions are answered as before."),
     "scanner": ("Virus scanner", "Uploads are kept and wait until it answers. Questions are answered as before."),
     "model": ("Model server", "Questions cannot be answered until it runs. Documents can be opened."),
+    "reranker": ("Reranker", "Searches go on without it, in the order that meaning and words give."),
 }
 
 

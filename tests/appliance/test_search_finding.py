@@ -7,9 +7,11 @@ import uuid
 
 import httpx
 import pytest
+from django.db import transaction
 
+from appliance.accounts.models import User
 from appliance.documents.models import Document, VersionText
-from appliance.documents.retrieval.find import check_pattern
+from appliance.documents.retrieval.find import check_pattern, find
 from appliance.lib.errors import BadRequest
 
 pytestmark = pytest.mark.usefixtures("django_room")
@@ -127,3 +129,17 @@ def test_the_passages_around_one_are_read_in_order_and_only_by_readers(alice: ht
     assert bob.get(address).status_code == 404
     assert _error(bob.get(f"/api/v1/documents/{uuid.uuid4()}/versions/1/chunks/0")) == _error(bob.get(address))
     assert alice.get(address, params={"around": 11}).status_code == 400
+
+
+def test_what_takes_too_long_is_stopped_by_the_database(contract: Document, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of a thousand matches makes the database go through two million characters: minutes, if it were let."""
+    alice = User.objects.get(username="alice")
+    monkeypatch.setattr("appliance.documents.retrieval.find._DEADLINE_MS", 400)
+    with transaction.atomic():
+        VersionText.objects.filter(pk=contract.current_version_id).update(text="zq " * 700_000)
+        with pytest.raises(BadRequest) as refused:
+            find(alice, r"z[pqr]", regex=True, document_id=contract.pk, offset=1_000, limit=200)
+        assert refused.value.public_code == "find_too_slow"
+        monkeypatch.undo()
+        assert find(alice, r"z[pqr]", regex=True, document_id=contract.pk, limit=1).next_offset == 1  # goes on working
+        transaction.set_rollback(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from functools import cache
 
 import pytest
 from django.db import connection, transaction
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from appliance.accounts.models import User
 from appliance.documents import index
@@ -145,3 +148,39 @@ def test_what_a_question_asks_for() -> None:
     assert asks("How much is the fee?").amount
     assert asks("How long is the notice period?").duration
     assert not any((asks("Where is insulin kept?").date, asks("Where is insulin kept?").amount))
+
+
+def test_what_the_index_gives_up_on_is_read_in_full(
+    reader: tuple[User, Collection, Collection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, open_, closed = reader
+    monkeypatch.setattr("appliance.documents.retrieval.ranking._EF_SEARCH", 1)
+    question = "harbour dredging"
+    crowd(closed, vector(question), 600)
+    mine = {make(open_, f"Note {number}", f"Kettles whistle at {number}.").pk for number in range(3)}
+    with connection.cursor() as cursor:  # among so few rows the planner would never ask the index
+        for setting in ("hnsw.max_scan_tuples = 1", "enable_sort = off", "enable_seqscan = off"):
+            cursor.execute(f"SET LOCAL {setting}")
+    with override_settings(EXACT_SEARCH_LIMIT=0), CaptureQueriesContext(connection) as said:
+        found = search(user, question)  # none of its words is in a note: only meaning brings candidates
+    ranked = [query["sql"] for query in said if "dense AS MATERIALIZED" in query["sql"]]
+    assert ["vector_dims" in sql for sql in ranked] == [True, False]
+    assert {passage.document_id for passage in found.passages} == mine
+
+
+def crowd(collection: Collection, near: list[float], number: int) -> None:
+    """A document with so many chunks about as near to a question as can be."""
+    document = make(collection, "Crowd", "Crowd.")
+    version, noise = document.current_version, random.Random(4)
+    assert version is not None
+    model = EmbeddingModel.objects.get(active=True)
+    chunks = Chunk.objects.bulk_create(
+        Chunk(version=version, ordinal=place, page=1, start=0, end=1, text=f"{place}", indexed_text=f"{place}")
+        for place in range(1, number + 1)
+    )
+    ChunkEmbedding.objects.bulk_create(
+        ChunkEmbedding(
+            chunk=chunk, version=version, model=model, embedding=[part + noise.gauss(0, 0.004) for part in near]
+        )
+        for chunk in chunks
+    )

@@ -2,25 +2,34 @@
 
     python tests/browser/screenshots.py URL PASSWORDS.json [DIRECTORY]
 
-PASSWORDS.json maps alice, cora and root to their passwords. Each page at 1440 x 900 and 390 x 844, light and dark.
+PASSWORDS.json maps alice, cora, root and mary (a manager of Contracts) to their
+passwords. Each page at 1440 x 900 and 390 x 844, light and dark.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
+from pypdf import PdfReader, PdfWriter
+from reportlab.pdfgen.canvas import Canvas
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from browser_people import ask, chromium, sign_in
+from browser_people import QUESTION, ask, chromium, sign_in
 
 EARLIER = (
     "What is the ceiling on monthly service credits in the Halvern facilities contract?",
     "How long are personnel files kept?",
     "Who must be told before lone working?",
+)
+TABLE = (
+    "Item,Place,Number,Checked by\nFreezer,Ground floor,4,M. Okafor\nScale,First floor,12,L. Brandt\n"
+    "Key cabinet,Ground floor,2,M. Okafor\nDefibrillator,First floor,3,\n"
 )
 SIZES = ((1440, 900), (390, 844))
 SCHEMES = ("light", "dark")
@@ -48,7 +57,17 @@ def main(url: str, passwords: dict[str, str], directory: Path) -> None:
             page.get_by_role("link", name="Open full document").click()
             page.wait_for_selector(".viewer mark")
 
-        alice = {"chat": chat, "library": collection, "document": document}
+        def table(page: Page) -> None:
+            collection(page)
+            page.goto(f"{page.url}?q=inventory")
+            page.locator("#documents a.row-title").first.click()
+            page.locator(".page-table").first.wait_for()
+
+        def bulk(page: Page) -> None:
+            page.goto(upload)
+
+        upload = upload_once(browser, url, passwords["alice"])
+        alice = {"chat": chat, "library": collection, "document": document, "table": table, "upload": bulk}
         visit(browser, url, "alice", passwords["alice"], directory, alice)
 
         def audit(page: Page) -> None:
@@ -57,9 +76,20 @@ def main(url: str, passwords: dict[str, str], directory: Path) -> None:
             page.locator("#event .event-title").wait_for()
 
         visit(browser, url, "cora", passwords["cora"], directory, {"audit": audit})
+        visit(browser, url, "mary", passwords["mary"], directory, {"retrieval": retrieval})
         status = {"status": lambda page: open_at(page, f"{url}/status")}
         visit(browser, url, "root", passwords["root"], directory, status)
         browser.close()
+
+
+def retrieval(page: Page) -> None:
+    """The page on which a manager tries out search, with a question asked."""
+    page.goto("/library")
+    page.locator(".side-nav a[href^='/library/']").first.click()
+    page.get_by_role("link", name="Try out its search").click()
+    page.locator("input[name=q], textarea[name=q]").first.fill(QUESTION)
+    page.keyboard.press("Enter")
+    page.wait_for_load_state("load")
 
 
 def open_at(page: Page, address: str) -> None:
@@ -78,6 +108,43 @@ def ask_once(browser: Browser, url: str, password: str) -> str:
     address = ask(page)
     context.close()
     return address
+
+
+def upload_once(browser: Browser, url: str, password: str) -> str:
+    """Sends a folder of files, some of which cannot be read, as alice. Returns the address of the upload."""
+    context = browser.new_context(base_url=url)
+    page = context.new_page()
+    sign_in(page, url, "alice", password)
+    page.goto("/library")
+    page.get_by_role("link", name="Contracts").first.click()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "Estates"
+        for place in ("Ground floor", "First floor"):
+            (root / place).mkdir(parents=True)
+            for room in range(1, 5):
+                (root / place / f"Room {room}.txt").write_text(f"{place}, room {room}: the porter has its key.")
+        (root / "inventory.csv").write_text(TABLE)
+        (root / "locked.pdf").write_bytes(locked_pdf())
+        (root / "torn scan.pdf").write_bytes(b"%PDF-1.7\nthen nothing")
+        (root / "setup.exe").write_bytes(b"MZ")
+        (root / "empty.txt").touch()
+        page.set_input_files("#folder", root)
+        page.get_by_text("13 files: 13 dealt with").wait_for(timeout=90_000)
+    address = page.url
+    context.close()
+    return address
+
+
+def locked_pdf() -> bytes:
+    """A page that needs a password."""
+    plain, locked = io.BytesIO(), io.BytesIO()
+    canvas = Canvas(plain)
+    canvas.drawString(72, 770, "Key register")
+    canvas.save()
+    writer = PdfWriter(clone_from=PdfReader(plain))
+    writer.encrypt("herons", algorithm="AES-256")
+    writer.write(locked)
+    return locked.getvalue()
 
 
 def visit(

@@ -46,6 +46,27 @@ def test_a_word_document_without_words(tmp_path: Path) -> None:
     assert refusal(make.write(tmp_path, "a.docx", empty)).code == "no_text"
 
 
+def test_slides_that_say_nothing_but_their_numbers(tmp_path: Path) -> None:
+    import pptx
+
+    def slides(*titles: str) -> Path:
+        deck = pptx.Presentation()
+        for title in titles:
+            deck.slides.add_slide(deck.slide_layouts[0]).shapes.title.text = title
+        path = tmp_path / "a.pptx"
+        deck.save(path)
+        return path
+
+    refused = refusal(slides("Page 1", "Page 2 of 2"))
+    assert (refused.code, "holds no words besides the numbers of its pages" in refused.reason) == ("no_text", True)
+    assert parse(slides("Page 1", "Keys"), name="a.pptx").text == "Page 1\n\nKeys"
+
+
+@pytest.mark.parametrize("text", ["4711", "1,2,3\n4,5,6", "Page 9 is missing", "Room 12"])
+def test_a_short_file_that_says_something(tmp_path: Path, text: str) -> None:
+    assert parse(make.write(tmp_path, "a.txt", text.encode()), name="a.txt").text == text
+
+
 def test_a_pdf_with_a_blank_page(tmp_path: Path) -> None:
     assert refusal(make.write(tmp_path, "a.pdf", make.pdf([]))).code == "no_text"
 

@@ -100,6 +100,12 @@ def when(moment: datetime | None) -> str:
 
 
 @register.filter
+def deeper(tag: str, levels: int) -> str:
+    """A heading's tag so many levels below another: "h2" and 1 are "h3". Never below h6."""
+    return f"h{min(int(tag[1]) + levels, 6)}"
+
+
+@register.filter
 def unit(shown: Any) -> str:
     """What a page or version counts in: pages of the file, or parts where it has none."""
     return "Page" if shown.paginated else "Part"

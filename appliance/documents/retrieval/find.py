@@ -7,8 +7,9 @@ to a subset that cannot run away, and everything runs under a deadline of the da
 from __future__ import annotations
 
 import re
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -123,8 +124,9 @@ def find(
     if collection_ids:
         documents = documents.filter(collection__in=scope_of(user, collection_ids))
     matches: list[Match] = []
-    with _deadline():
+    with _deadline() as still_time:
         for text, document in _texts(documents, words, regex=regex):
+            still_time()
             wanted = offset + limit + 1 - len(matches)
             places = _by_pattern(text.pk, words, wanted) if regex else _by_words(text.text, words, wanted)
             matches += [_match(text, document, start, end) for start, end in places]
@@ -156,22 +158,35 @@ def check_pattern(pattern: str) -> None:
 
 
 @contextmanager
-def _deadline() -> Iterator[None]:
+def _deadline() -> Iterator[Callable[[], None]]:
+    """One deadline for all statements together, kept by the database. Gives what to call between two of them."""
+    end = time.monotonic() + _DEADLINE_MS / 1_000
+
+    def still_time() -> None:
+        left_ms = int((end - time.monotonic()) * 1_000)
+        if left_ms <= 0:
+            raise _too_slow()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(left_ms)])
+
     try:
         with transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(_DEADLINE_MS)])
-            yield
+            still_time()
+            yield still_time
     except OperationalError as error:
         if "statement timeout" not in str(error):
             raise
-        raise BadRequest(
-            "Looking through these documents took too long.",
-            hint="Name a collection or a document, or look for a longer word.",
-            code="find_too_slow",
-        ) from None
+        raise _too_slow() from None
     except DataError:
         raise BadRequest("This regular expression cannot be read.", code="invalid_pattern") from None
+
+
+def _too_slow() -> BadRequest:
+    return BadRequest(
+        "Looking through these documents took too long.",
+        hint="Name a collection or a document, or look for a longer word.",
+        code="find_too_slow",
+    )
 
 
 def _texts(documents: QuerySet[Document], words: str, *, regex: bool) -> Iterator[tuple[VersionText, Document]]:

@@ -25,6 +25,7 @@ DEPTH = 100  # how many candidates each ranking brings
 _FEW_DOCUMENTS = 5
 _SAMPLED_VERSIONS = 60
 _POSTING_BUDGET = 15_000
+_EF_SEARCH = 200
 
 DENSE_WEIGHT = 0.5
 LEXICAL_WEIGHT = 0.5
@@ -258,7 +259,7 @@ def _statement(visible: Visible, *, dimensions: int = 0) -> str:
 def _indexed(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-        cursor.execute("SET LOCAL hnsw.ef_search = 200")
+        cursor.execute(f"SET LOCAL hnsw.ef_search = {_EF_SEARCH:d}")
         cursor.execute("SHOW hnsw.iterative_scan")
         if cursor.fetchone() != ("strict_order",):
             # Without it a filtered scan ends early and passages are missing without a word.
