@@ -94,6 +94,7 @@ EMBEDDING_MODEL = env.text("APPLIANCE_EMBEDDING_MODEL", "all-minilm-l6-v2")
 
 # Retrieval -------------------------------------------------------------------------------------------------
 RERANKER = env.text("APPLIANCE_RERANKER", "")  # the cross-encoder's name at the model server; empty: none is asked
+RERANKER_TIMEOUT_S = env.seconds("APPLIANCE_RERANKER_TIMEOUT_S", 10)
 EXACT_SEARCH_LIMIT = env.integer("APPLIANCE_EXACT_SEARCH_LIMIT", 50_000, minimum=0)
 
 # Celery: the broker carries ids only, state lives in PostgreSQL --------------------------------------------

@@ -13,6 +13,7 @@ from pathlib import Path
 import ingest
 
 NUM_DOCUMENTS = 60
+_PDF_LINES = 48
 TOTAL_BYTES = 2_550_000  # as many as CUAD's 60 contracts have
 _SENTENCE = re.compile(r"(?<=[.;])\s+(?=[A-Z(])|\n+")
 _NUMBER = re.compile(r"\d+")
@@ -40,7 +41,36 @@ _KINDS = ("Supply", "Licence", "Lease", "Maintenance", "Services", "Agency", "Re
 
 def write_corpus(folder: Path, samples: Path, *, seed: int = 1) -> list[Path]:
     """Writes the documents; returns their paths. `samples` is the folder of the project's sample documents."""
-    sentences = sorted(
+    sentences = _sentences(samples)
+    return [_write_document(folder, sentences, random.Random(f"{seed}/{number}")) for number in range(NUM_DOCUMENTS)]
+
+
+def write_pdf(path: Path, samples: Path, pages: int, *, seed: int = 1) -> None:
+    """Writes one PDF of that many pages with a text layer: 48 lines of up to 75 characters, and a page number."""
+    from reportlab.lib.pagesizes import A4  # type: ignore[import-untyped]
+    from reportlab.lib.utils import simpleSplit  # type: ignore[import-untyped]
+    from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
+
+    sentences, chance = _sentences(samples), random.Random(seed)
+    names: dict[str, str] = {}
+    canvas = Canvas(str(path), pagesize=A4, invariant=True)
+    waiting: list[str] = []
+    for number in range(1, pages + 1):
+        while len(waiting) < _PDF_LINES:
+            said = " ".join(_varied(sentence, names, chance) for sentence in chance.sample(sentences, 3))
+            waiting += [*simpleSplit(said, "Helvetica", 11, 400), ""]
+        text = canvas.beginText(72, 780)
+        text.setFont("Helvetica", 11)
+        text.textLines("\n".join(waiting[:_PDF_LINES]))
+        del waiting[:_PDF_LINES]
+        canvas.drawText(text)
+        canvas.drawString(280, 40, str(number))
+        canvas.showPage()
+    canvas.save()
+
+
+def _sentences(samples: Path) -> list[str]:
+    return sorted(
         {
             " ".join(sentence.split())
             for path in sorted(samples.rglob("*.*"))
@@ -48,7 +78,6 @@ def write_corpus(folder: Path, samples: Path, *, seed: int = 1) -> list[Path]:
             if 40 <= len(sentence) <= 600
         }
     )
-    return [_write_document(folder, sentences, random.Random(f"{seed}/{number}")) for number in range(NUM_DOCUMENTS)]
 
 
 def questions(paths: list[Path], count: int, *, seed: int = 1) -> list[str]:

@@ -69,7 +69,7 @@ def _first_line(opening: str) -> str:
     letterhead = ""
     for number, line in enumerate(opening.split("\n")[:12]):
         line = " ".join(line.split()).strip("-–—_=*#• ")
-        if not _may_be_title(line):
+        if " | " in line or not _may_be_title(line):  # the names of a table's columns are not its title
             continue
         if not _LETTERHEAD.search(line):
             return line if not letterhead or number < 6 else letterhead

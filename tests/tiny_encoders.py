@@ -16,6 +16,8 @@ _MAKE = f"""
 import sys
 from pathlib import Path
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import Pooling, Transformer
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -38,30 +40,27 @@ tokenizer = PreTrainedTokenizerFast(
 )
 size = dict(vocab_size=len(words), hidden_size={DIMENSIONS}, num_hidden_layers=1, num_attention_heads=2,
             intermediate_size=64, max_position_embeddings=256, initializer_range=0.5)
-kind, folder = sys.argv[1:]
-if kind == "reranker":
-    BertForSequenceClassification(BertConfig(**size, num_labels=1)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-else:
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
-    BertModel(BertConfig(**size)).save_pretrained(folder + ".bare")
-    tokenizer.save_pretrained(folder + ".bare")
-    transformer = Transformer(folder + ".bare", max_seq_length=256)
-    SentenceTransformer(modules=[transformer, Pooling({DIMENSIONS})], device="cpu").save_pretrained(folder)
+embedder, reranker = sys.argv[1:]
+BertForSequenceClassification(BertConfig(**size, num_labels=1)).save_pretrained(reranker)
+tokenizer.save_pretrained(reranker)
+BertModel(BertConfig(**size)).save_pretrained(embedder + ".bare")
+tokenizer.save_pretrained(embedder + ".bare")
+transformer = Transformer(embedder + ".bare", max_seq_length=256)
+SentenceTransformer(modules=[transformer, Pooling({DIMENSIONS})], device="cpu").save_pretrained(embedder)
 """
 
 
-def make(kind: str, folder: Path) -> Path:
-    """Writes a random model of `kind` ("reranker" or "embedder") to `folder`, the same one each time."""
+def make(folder: Path) -> tuple[Path, Path]:
+    """Writes a random embedder and a random reranker into `folder`, the same ones each time. Returns their folders."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    embedder, reranker = folder / "tiny", folder / "tiny-reranker"
     done = subprocess.run(
-        [sys.executable, "-c", _MAKE, kind, str(folder)],
+        [sys.executable, "-c", _MAKE, str(embedder), str(reranker)],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return folder
+    return embedder, reranker

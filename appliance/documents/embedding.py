@@ -92,7 +92,10 @@ def do_begin(name: str, *, actor: Actor) -> EmbeddingModel:
         return found
     (probe,) = client.embed(["Is this model there?"], model="" if name == FIRST else name)
     if len(probe) > MAX_DIMENSIONS:
-        raise Conflict(f"Vectors of {len(probe)} figures cannot be indexed: {MAX_DIMENSIONS} are the most.")
+        raise Conflict(
+            f"Vectors of {len(probe)} figures cannot be indexed: {MAX_DIMENSIONS} are the most.",
+            code="vectors_too_long",
+        )
     with transaction.atomic():
         rows = list(EmbeddingModel.objects.select_for_update().order_by("pk"))
         other = next((row for row in rows if row.building and row.name != name), None)
@@ -102,7 +105,11 @@ def do_begin(name: str, *, actor: Actor) -> EmbeddingModel:
             )
         model, _ = EmbeddingModel.objects.get_or_create(name=name, defaults={"dimensions": len(probe)})
         if model.dimensions != len(probe):
-            raise Conflict(f"Stored vectors of {name} have {model.dimensions} figures, the server's {len(probe)}.")
+            raise Conflict(
+                f"Stored vectors of {name} have {model.dimensions} figures, the server's {len(probe)}.",
+                hint="It is another model: serve it under another name.",
+                code="other_dimensions",
+            )
         if not model.building:
             BuiltVersion.objects.filter(model=model).delete()
             EmbeddingModel.objects.filter(pk=model.pk).update(building=True)

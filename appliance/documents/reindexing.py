@@ -20,7 +20,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError as BrokerError
@@ -90,7 +90,7 @@ def work_once(cut: Cut) -> bool:
     for work in _claims():
         try:
             _run(work, cut)
-        except LeaseLost:
+        except (LeaseLost, DocumentVersion.DoesNotExist, Reindexing.DoesNotExist):  # or deleted meanwhile
             log.info("indexing version %d again was taken over", work.version_id)
         except ApplianceError as error:
             again = Now() + timedelta(seconds=_AGAIN_AFTER_S)
@@ -99,7 +99,18 @@ def work_once(cut: Cut) -> bool:
                 raise
             log.warning("version %d is not indexed again: %s", work.version_id, error)
         return True
+    _forget_abandoned()
     return False
+
+
+def _forget_abandoned() -> None:
+    """What was staged for a setting that was taken back meanwhile."""
+    model = embedding.being_built()
+    wanted = [stale(), *([embedding.unbuilt(model)] if model is not None else [])]
+    rows = Reindexing.objects.filter(Q(lease_until__isnull=True) | Q(lease_until__lt=Now()))
+    for versions in wanted:
+        rows = rows.exclude(version__in=versions.order_by())
+    rows.delete()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +135,10 @@ def _claims() -> Iterator[_Work]:
     for versions in waiting:
         free = versions.annotate(leased=Subquery(leased)).filter(leased__isnull=True)
         for version_id in free.values_list("pk", flat=True)[:_LOOKED_AT]:
-            Reindexing.objects.bulk_create([Reindexing(version_id=version_id)], ignore_conflicts=True)
+            try:
+                Reindexing.objects.bulk_create([Reindexing(version_id=version_id)], ignore_conflicts=True)
+            except IntegrityError:  # deleted meanwhile
+                continue
             token = uuid.uuid4()
             claimed = Reindexing.objects.filter(Q(lease_until__isnull=True) | Q(lease_until__lt=Now()), pk=version_id)
             if claimed.update(lease_until=_expiry(), lease_token=token, error_code=""):

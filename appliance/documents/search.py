@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import Count, Exists, F, OuterRef, QuerySet, Sum, Value
+from django.db.models import QuerySet
 
 from appliance.accounts.models import User
 from appliance.audit.record import Entity
 from appliance.documents import embedding
 from appliance.documents.access import as_uuid, collections_for, documents_for
-from appliance.documents.models import UNFINISHED, Collection, Document, DocumentVersion, EmbeddingModel
+from appliance.documents.models import Collection, EmbeddingModel
 from appliance.documents.retrieval import reranking
 from appliance.documents.retrieval.duplicates import collapse
+from appliance.documents.retrieval.in_view import View, look_at
 from appliance.documents.retrieval.naming import Reading, read_question
 from appliance.documents.retrieval.ranking import Scores, Visible, rank
 from appliance.lib.errors import BadRequest, NotFound
@@ -118,11 +118,11 @@ def search(user: User, query: str, *, collection_ids: Sequence[uuid.UUID | str] 
     documents = documents_for(user).order_by()
     if collection_ids:
         documents = documents.filter(collection__in=collections)
-    figures = _figures(documents)
-    coverage = Coverage(collections.count(), figures["total"], figures["searched"], figures["not_ready"])
+    view = look_at(documents)
+    coverage = Coverage(collections.count(), view.total, view.searched, view.not_ready)
     if not coverage.searched:
         return SearchResult([], coverage)
-    reading, ranked = _ranked(documents, query, k, figures)
+    reading, ranked = _ranked(view, query, k)
     if reranking.is_on():
         better = reranking.reranked(reading.topic, ranked)
         done, missed = (len(ranked), 0) if better is not None else (0, len(ranked))
@@ -144,34 +144,17 @@ def scope_of(user: User, collection_ids: Sequence[uuid.UUID | str]) -> QuerySet[
     return chosen
 
 
-def _figures(documents: QuerySet[Document]) -> dict[str, Any]:
-    """Counts of the visible documents, and the size of what is searchable of them: one pass of the access rule."""
-    on_its_way = DocumentVersion.objects.filter(document=OuterRef("pk"), status__in=UNFINISHED)
-    return documents.aggregate(
-        total=Count("pk"),
-        searched=Count("current_version"),
-        not_ready=Count("pk", filter=Exists(on_its_way)),
-        chunks=Sum("current_version__num_chunks"),
-        terms=Sum("current_version__num_terms"),
-        languages=ArrayAgg("current_version__indexed_language", distinct=True, default=Value([])),
-    )
-
-
-def _ranked(
-    documents: QuerySet[Document], query: str, k: int, figures: dict[str, Any]
-) -> tuple[Reading, list[Passage]]:
-    current = documents.filter(current_version__isnull=False)
-    sql, given = _named(*current.values(version_id=F("current_version")).query.sql_with_params())
+def _ranked(view: View, query: str, k: int) -> tuple[Reading, list[Passage]]:
     visible = Visible(
-        sql,
-        given,
-        documents=figures["searched"],
-        chunks=figures["chunks"] or 0,
-        terms=figures["terms"] or 0,
-        configurations=sorted(language for language in figures["languages"] if language),
+        view.sql,
+        view.parameters,
+        documents=view.searched,
+        chunks=view.chunks,
+        terms=view.terms,
+        configurations=view.languages,
     )
     reading = read_question(
-        query, visible=(sql, given), documents=visible.documents, configurations=visible.configurations
+        query, visible=(view.sql, view.parameters), documents=visible.documents, configurations=visible.configurations
     )
     limit = max(k + _SPARE, reranking.DEPTH if reranking.is_on() else 0)
     while True:
@@ -185,12 +168,3 @@ def _ranked(
 
 def _passage(row: tuple[Any, ...]) -> Passage:
     return replace(Passage(*row[:15]), scores=Scores(row[12], *row[15:-1]), ordinal=row[-1])
-
-
-def _named(sql: str, parameters: Sequence[Any]) -> tuple[str, dict[str, Any]]:
-    """Django's positional parameters as named ones, so that the statement can mix both sources."""
-    pieces = sql.split("%s")
-    if len(pieces) != len(parameters) + 1:
-        raise ValueError("a literal percent sign in the access rule")
-    named = "".join(f"{piece}%(v{number})s" for number, piece in enumerate(pieces[:-1])) + pieces[-1]
-    return named, {f"v{number}": value for number, value in enumerate(parameters)}

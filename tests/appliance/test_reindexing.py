@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import httpx
 import pytest
-from appliance_desk import added, evidence_since, last_event_id, refusal, search, until
+from appliance_desk import Desk, added, evidence_since, last_event_id, refusal, search, until
 from django.test import override_settings
 
 from appliance.documents import reindexing
@@ -86,7 +88,7 @@ def test_a_file_is_cut_by_the_template_its_collection_has(mary: httpx.Client, ma
 
 
 def test_what_a_dead_worker_staged_is_gone_on_with_and_found_as_before_until_then(
-    mary: httpx.Client, matter: str
+    desk: Desk, mary: httpx.Client, matter: str
 ) -> None:
     document = added(mary, matter, "note.txt", NOTE)
     version = DocumentVersion.objects.select_related("document__collection").get(document=document)
@@ -107,6 +109,9 @@ def test_what_a_dead_worker_staged_is_gone_on_with_and_found_as_before_until_the
     (before,) = search(mary, "troponin", matter)["results"]  # the lease is held: nobody goes on
     assert "HISTORY" in before["text"]
     assert mary.get(f"/api/v1/collections/{matter}/retrieval").json()["versions_done"] == 0
+    with closing(desk.room.browser_session("mary")) as browser:
+        shown = browser.get(f"/manage/collections/{matter}/retrieval/progress").text
+    assert "0 of 1 document versions are indexed this way" in shown and "hx-trigger" in shown
     staged = set(StagedChunk.objects.filter(work=work).values_list("pk", flat=True))
     Reindexing.objects.filter(pk=version.pk).update(lease_until="2000-01-01T00:00Z")
     until(lambda: _settled(mary, matter))  # by the sweeper
@@ -114,6 +119,20 @@ def test_what_a_dead_worker_staged_is_gone_on_with_and_found_as_before_until_the
     assert not StagedChunk.objects.filter(pk__in=staged).exists()
     terms = Posting.objects.filter(version=version).values_list("chunk_id", flat=True)
     assert set(terms) == set(Chunk.objects.filter(version=version).values_list("pk", flat=True))
+
+
+def test_what_was_staged_for_a_setting_that_was_taken_back_is_removed(mary: httpx.Client, matter: str) -> None:
+    document = added(mary, matter, "note.txt", NOTE)
+    version = DocumentVersion.objects.get(document=document)
+    work = Reindexing.objects.create(version=version, template="mail", lease_until="2000-01-01T00:00Z")
+    StagedChunk.objects.create(work=work, ordinal=0, page=1, start=0, end=1, text="H", indexed_text="H")
+    here = f"/api/v1/collections/{matter}/retrieval"
+    for template in ("mail", "generic"):
+        assert mary.patch(here, json={"chunk_template": template}).is_success
+    until(lambda: not Reindexing.objects.filter(version=version).exists())
+    assert not StagedChunk.objects.filter(work=version.pk).exists()
+    (found,) = search(mary, "troponin", matter)["results"]
+    assert "HISTORY" in found["text"]
 
 
 def test_each_document_is_read_in_the_language_it_is_indexed_in(mary: httpx.Client, matter: str) -> None:

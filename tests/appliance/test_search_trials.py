@@ -44,6 +44,7 @@ def _post(browser: httpx.Client, address: str, **fields: str) -> httpx.Response:
 def test_a_question_shows_passages_with_the_parts_of_their_scores(mary: httpx.Client, managed: Collection) -> None:
     empty = mary.get(f"/manage/collections/{managed.pk}/retrieval")
     assert empty.status_code == 200 and "Ask something" in empty.text
+    assert "Contracts: by clause" in empty.text and "versions are indexed this way" in empty.text
     before = AuditEvent.objects.filter(action="search.passages").count()
     asked = mary.get(f"/manage/collections/{managed.pk}/retrieval", params={"q": QUESTION})
     assert asked.status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,10 +33,12 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     for folder in (base, base.parent, base.parent.parent):
         folder.chmod(folder.stat().st_mode | 0o011)
     site = {name: value for name, value in os.environ.items() if not name.startswith(("APPLIANCE_", "INFERENCE_"))}
+    embedder, reranker = make(base)
     site |= SETTINGS | {
-        "INFERENCE_EMBEDDERS": f"tiny={make('embedder', base / 'tiny')}",
-        "INFERENCE_RERANKER_DIR": str(make("reranker", base / "tiny-reranker")),
-        "APPLIANCE_RERANKER": "tiny-reranker",
+        "INFERENCE_EMBEDDERS": f"tiny={embedder}",
+        "INFERENCE_RERANKER_DIR": str(reranker),
+        "APPLIANCE_RERANKER": reranker.name,
+        "APPLIANCE_RERANKER_TIMEOUT_S": "60",
     }
     data_dir: Path = base / "data"
     with Stack(data_dir, ports="auto", environment=site) as stack:
@@ -76,15 +79,25 @@ def vectors(owner: psycopg.Connection[Any], model: str) -> int:
     )
 
 
-def test_the_reranker_decides_the_order_and_says_so(room: Room, alice: httpx.Client) -> None:
+def contracts(client: httpx.Client) -> str:
+    return next(str(c["id"]) for c in client.get("/api/v1/collections").json() if c["name"] == "Contracts")
+
+
+def test_the_reranker_decides_the_order_and_says_so(
+    room: Room, alice: httpx.Client, owner: psycopg.Connection[Any]
+) -> None:
     answer = search(alice, QUESTION, k=10)
     assert answer["coverage"]["reranked"] > 10 and answer["coverage"]["not_reranked"] == 0
     scores = [passage["score"] for passage in answer["results"]]
     assert scores == sorted(scores, reverse=True)
     assert alice.get("/api/v1/health/ready").json()["parts"]["reranker"] == "ok"
+    here = f"/manage/collections/{contracts(alice)}/retrieval"
     with closing(room.browser_session("alice")) as browser:
-        collection = next(c["id"] for c in alice.get("/api/v1/collections").json() if c["name"] == "Contracts")
-        assert browser.get(f"/manage/collections/{collection}/retrieval").status_code == 404  # a reader's
+        assert browser.get(here).status_code == 404  # a reader's
+        owner.execute("UPDATE documents_grant SET role = 'manager' WHERE collection_id = %s", [contracts(alice)])
+        page = browser.get(here, params={"q": QUESTION}).text
+    assert "Read together with the question it fits by" in page and "By meaning it comes" in page
+    assert re.search(r"The reranker read \d\d passages", page)
 
 
 def test_the_index_moves_to_another_model_though_everything_is_killed_in_the_middle(
@@ -97,7 +110,7 @@ def test_the_index_moves_to_another_model_though_everything_is_killed_in_the_mid
     with psycopg.connect(room.environment["APPLIANCE_DATABASE_OWNER_URL"]) as barrier:
         barrier.execute("SELECT FROM documents_documentversion WHERE id = %s FOR UPDATE", [last])
         stopped = subprocess.Popen(command, env=room.environment, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-        until(lambda: one(owner, "SELECT count(*) FROM documents_builtversion") > 0)
+        until(lambda: _built(owner) > 0)
         stopped.kill()
         assert stopped.stdout is not None
         said = [json.loads(line)["progress"] for line in stopped.stdout.read().splitlines()]
@@ -111,11 +124,10 @@ def test_the_index_moves_to_another_model_though_everything_is_killed_in_the_mid
     room.stack.restart("worker")
     room.stack.wait_ready(120)
 
-    with room.client("alice") as client:
-        collection = next(str(c["id"]) for c in client.get("/api/v1/collections").json() if c["name"] == "Contracts")
-    owner.execute("UPDATE documents_grant SET role = 'contributor' WHERE collection_id = %s", [collection])
+    collection = contracts(alice)
+    owner.execute("UPDATE documents_grant SET role = 'manager' WHERE collection_id = %s", [collection])
     added(alice, collection, "meanwhile.txt", b"The heron stands in the reeds by the weir.")
-    until(lambda: one(owner, "SELECT count(*) FROM documents_documentversion") == _built(owner))
+    until(lambda: one(owner, "SELECT count(*) FROM documents_documentversion") == _built(owner), timeout_s=180)
     assert vectors(owner, "all-minilm-l6-v2") == vectors(owner, "tiny") == chunks + 1
 
     done = room.manage("reembed", "tiny")

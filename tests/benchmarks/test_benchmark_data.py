@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ingest
 from benchmarks import synthetic
 from benchmarks.lines import read_lines
 
@@ -28,3 +29,14 @@ def test_the_made_corpus_is_the_same_each_time_and_as_large_as_said(repository: 
     asked = synthetic.questions(one, 3)
     assert asked == synthetic.questions(two, 3)
     assert len(set(asked)) == 3
+
+
+def test_the_made_pdf_is_the_same_each_time_and_its_text_can_be_read(repository: Path, tmp_path: Path) -> None:
+    samples = repository / "samples" / "documents"
+    one, two = tmp_path / "one.pdf", tmp_path / "two.pdf"
+    for path in (one, two):
+        synthetic.write_pdf(path, samples, 3)
+    assert one.read_bytes() == two.read_bytes()
+    parsed = ingest.parse(one, name=one.name)
+    assert [page.number for page in parsed.pages] == [1, 2, 3]
+    assert all(page.end - page.start > 2_000 for page in parsed.pages)

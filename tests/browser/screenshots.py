@@ -55,7 +55,7 @@ def main(url: str, passwords: dict[str, str], directory: Path) -> None:
         def document(page: Page) -> None:
             chat(page)
             page.get_by_role("link", name="Open full document").click()
-            page.wait_for_selector(".viewer mark")
+            page.wait_for_selector(".viewer .sheet[data-drawn]")
 
         def table(page: Page) -> None:
             collection(page)

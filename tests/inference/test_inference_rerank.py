@@ -16,8 +16,7 @@ DOCUMENTS = ["Rent is paid monthly.", "The dog barks.", "Notice is given in writ
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server with a random cross-encoder and a random second embedder."""
-    folder = tmp_path_factory.mktemp("models")
-    reranker, embedder = make("reranker", folder / "tiny-reranker"), make("embedder", folder / "tiny")
+    embedder, reranker = make(tmp_path_factory.mktemp("models"))
     with running(INFERENCE_RERANKER_DIR=str(reranker), INFERENCE_EMBEDDERS=f"tiny={embedder}") as found:
         yield found
 

@@ -41,6 +41,11 @@ class Document(models.Model):
     def __str__(self) -> str:
         return self.title
 
+    @property
+    def folder(self) -> str:
+        """Where the file lay among those it was sent with, or the file it came out of; "" for one that came alone."""
+        return self.filename.rpartition("/")[0]
+
 
 class VersionStatus(models.TextChoices):
     """Where a version is on its way to being searchable."""

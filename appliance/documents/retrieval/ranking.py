@@ -153,7 +153,7 @@ sample AS MATERIALIZED (
     SELECT p.term, p.chunk_id, p.version_id, p.tf, p.length
     FROM documents_posting AS p
     WHERE p.term = ANY (ARRAY(SELECT term FROM frequency WHERE NOT is_common))
-      AND (p.version_id IN (SELECT version_id FROM visible)) IS TRUE
+      AND p.version_id = ANY (ARRAY(SELECT version_id FROM visible))
     LIMIT %(posting_limit)s
 )"""
 
@@ -184,7 +184,8 @@ candidates AS MATERIALIZED (
 )"""
 
 # Added up by group rather than joined: the planner cannot know how many rows `scored` has, and a nested loop over it
-# took most of the time. IS TRUE keeps the test a hash look-up for the same reason.
+# took most of the time. IS TRUE keeps the test a hash look-up for the same reason. OFFSET 0 makes the postings of
+# common words a look-up for each candidate: joined, all of a common word's postings were read.
 _FUSED = f"""
 figures AS MATERIALIZED (
     SELECT chunk_id, max(version_id) AS version_id, max(cosine) AS cosine, coalesce(sum(bm25), 0) AS bm25
@@ -196,9 +197,10 @@ figures AS MATERIALIZED (
         WHERE (chunk_id IN (SELECT chunk_id FROM candidates)) IS TRUE
         UNION ALL
         SELECT h.chunk_id, h.version_id, NULL, {_TERM_SCORE}
-        FROM candidates CROSS JOIN common AS c JOIN documents_posting AS h USING (chunk_id)
-        JOIN frequency AS f ON f.term = c.term
-        WHERE h.term = c.term
+        FROM candidates CROSS JOIN common AS c JOIN frequency AS f USING (term) CROSS JOIN LATERAL (
+            SELECT p.chunk_id, p.version_id, p.tf, p.length FROM documents_posting AS p
+            WHERE p.term = c.term AND p.chunk_id = candidates.chunk_id OFFSET 0
+        ) AS h
     ) AS figure
     GROUP BY chunk_id HAVING count(cosine) > 0
 ), best AS (

@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 #: How many passages are read again, or as many as a search ranks when that is more.
 DEPTH = 50
-TIMEOUT_S = 10.0
 
 
 def is_on() -> bool:
@@ -38,7 +37,7 @@ def reranked(topic: str, passages: Sequence[Passage]) -> list[Passage] | None:
         return []
     texts = [f"{passage.label}; {passage.heading}\n{passage.text}" for passage in passages]
     try:
-        relevance = client.rerank(topic, texts, model=settings.RERANKER, timeout_s=TIMEOUT_S)
+        relevance = client.rerank(topic, texts, model=settings.RERANKER, timeout_s=settings.RERANKER_TIMEOUT_S)
     except ModelUnavailable as error:
         log.warning("searched without the reranker %s: %s", settings.RERANKER, error)
         return None
