@@ -66,14 +66,22 @@ except binascii.Error:
 if len(MASTER_KEY) != 32:
     raise SettingError("APPLIANCE_MASTER_KEY: needs exactly 32 bytes, in base64.")
 
-# Database: the application role; the owner's alias exists only where migrations run ------------------------
+# Database --------------------------------------------------------------------------------------------------
+# The pages sign in as the application's role, which row-level security shows what the person asking may see. Workers
+# and commands have the workers' address too: they sign in with it, and become the application's role for a person.
+# The owner's alias exists only where migrations run.
 _POOL = {"min_size": 0, "max_size": env.integer("APPLIANCE_DATABASE_POOL", 16, minimum=2), "timeout": 10}
+_application = env.database("APPLIANCE_DATABASE_URL")
+_worker = env.given("APPLIANCE_DATABASE_WORKER_URL") and env.database("APPLIANCE_DATABASE_WORKER_URL")
+_options = {"pool": _POOL, "connect_timeout": 5} | ({"person_role": _application["USER"]} if _worker else {})
+DATABASE_PERSON_ROLE: str = _application["USER"]
+DATABASE_WORKER_ROLE: str = (_worker or _application)["USER"]
 DATABASES = {
-    "default": env.database("APPLIANCE_DATABASE_URL")
-    | {"OPTIONS": {"pool": _POOL, "connect_timeout": 5}, "CONN_MAX_AGE": 0}
+    "default": (_worker or _application)
+    | {"ENGINE": "appliance.lib.guarded", "OPTIONS": _options, "CONN_MAX_AGE": 0}
     | {"CONN_HEALTH_CHECKS": True}  # a connection that a restart of the database ended is not handed out
 }
-if env.text("APPLIANCE_DATABASE_OWNER_URL") or env.text("APPLIANCE_DATABASE_OWNER_URL_FILE"):
+if env.given("APPLIANCE_DATABASE_OWNER_URL"):
     DATABASES["owner"] = env.database("APPLIANCE_DATABASE_OWNER_URL") | {"TEST": {"MIRROR": "default"}}
 
 # Models, over HTTP -----------------------------------------------------------------------------------------
@@ -154,6 +162,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "appliance.accounts.sessions.SessionLimitsMiddleware",
+    "appliance.accounts.sessions.PrincipalMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [

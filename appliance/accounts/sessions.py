@@ -19,6 +19,7 @@ from appliance.accounts.models import User
 from appliance.audit.models import EventType
 from appliance.audit.record import Actor, Entity, Event, record
 from appliance.lib.errors import NotSignedIn
+from appliance.lib.principal import become
 
 STARTED_AT = "started_at"
 SEEN_AT = "seen_at"
@@ -87,6 +88,13 @@ class SessionLimitsMiddleware(MiddlewareMixin):
         entities = (Entity("user", str(request.session[SESSION_KEY])),)
         record(Event(EventType.SIGN_OUT, f"session.{why}", entities=entities), actor=actor_of(request))
         logout(request)
+
+
+class PrincipalMiddleware(MiddlewareMixin):
+    """Tells the database layer for whom the request runs: the signed-in person, else nobody."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        become(request.user.pk if isinstance(request.user, User) and request.user.is_active else None)
 
 
 def page(view: Callable[..., Any]) -> Callable[..., Any]:

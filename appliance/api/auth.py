@@ -12,6 +12,7 @@ from ninja.utils import check_csrf
 from appliance.accounts import tokens
 from appliance.accounts.models import User
 from appliance.lib.errors import BadRequest, NotSignedIn
+from appliance.lib.principal import become
 
 
 def authenticate(request: HttpRequest) -> User:
@@ -24,6 +25,7 @@ def authenticate(request: HttpRequest) -> User:
         token = tokens.find(secret.strip())
         request.api_token_prefix = token.prefix  # type: ignore[attr-defined]
         request.user = token.user
+        become(token.user.pk)
         return token.user
     if not isinstance(request.user, User) or not request.user.is_active:
         raise NotSignedIn()

@@ -1,7 +1,8 @@
 """One answer, from question to outcome. The chat page, the gateway and the command all go through here.
 
     intent recorded -> passages searched under the reader's rights -> disclosure recorded
-      -> model streams, each citation resolved and checked -> outcome recorded, whatever happened
+      -> model streams, each citation resolved and checked, the reader's rights looked at again every two seconds
+      -> outcome recorded, whatever happened
 
 No step runs when the record before it failed.
 """
@@ -14,20 +15,24 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 
 from django.conf import settings
 
 from appliance.accounts.models import User
+from appliance.accounts.standing import in_good_standing
 from appliance.audit.models import EventType, Outcome
 from appliance.audit.record import Actor, Entity, Event, record
 from appliance.chat.grounding import prompt
 from appliance.chat.grounding.holder import AnswerHolder, HeldSentence
 from appliance.chat.grounding.passages import number_passages
 from appliance.chat.grounding.prompt import Turn
+from appliance.chat.watching import while_allowed
+from appliance.documents.access import documents_for
 from appliance.documents.outline import outlines
 from appliance.documents.retrieval.amendments import amendments_to
 from appliance.documents.search import Coverage, search
-from appliance.lib.errors import ApplianceError, BadRequest, QuestionTooLong
+from appliance.lib.errors import AccessEnded, ApplianceError, BadRequest, QuestionTooLong
 from appliance.lib.failures import translate
 from appliance.lib.threads import in_thread
 from appliance.llm import client
@@ -116,13 +121,19 @@ async def answer(question: Question) -> AsyncGenerator[AnswerEvent]:
         searched = await in_thread(_search, question)
         holder = searched.holder
         yield searched
-        async with aclosing(_written(question, holder)) as events:  # a stop closes the model's stream at once
+        async with (
+            aclosing(_written(question, holder)) as written,  # a stop closes the model's stream at once
+            aclosing(while_allowed(written, partial(_still_allowed, question, holder))) as events,
+        ):
             async for event in events:
                 if isinstance(event, Completed):
                     outcome = Outcome.SUCCESS
                     detail = {"finish_reason": event.finish_reason, "usage": event.usage, "model": event.model}
                 yield event
     except (GeneratorExit, asyncio.CancelledError):
+        raise
+    except AccessEnded as error:
+        outcome, detail = Outcome.REFUSED, {"code": error.public_code}
         raise
     except BaseException as error:
         outcome, detail = Outcome.FAILED, {"code": translate(error).public_code}
@@ -180,6 +191,14 @@ def _search(question: Question) -> Searched:
     record(event, actor=question.actor)
     numbered = number_passages(passages, outlines(passage.version_id for passage in passages))
     return Searched(found.coverage, AnswerHolder.over(numbered))
+
+
+def _still_allowed(question: Question, holder: AnswerHolder) -> bool:
+    """Whether the asker may still ask, and see every document whose passages the model was given."""
+    if not in_good_standing(question.actor):
+        return False
+    wanted = {passage.passage.document_id for passage in holder.passages.values()}
+    return documents_for(question.user).order_by().filter(pk__in=wanted).count() == len(wanted)
 
 
 def _record_outcome(question: Question, outcome: Outcome, detail: dict[str, object]) -> None:

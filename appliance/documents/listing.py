@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.db.models import Count, F, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from appliance.accounts.models import User
+from appliance.accounts.models import Membership, User
 from appliance.documents.access import collections_for, documents_for
 from appliance.documents.models import UNFINISHED, Collection, Document, DocumentVersion, Grant, VersionStatus
 
@@ -122,7 +122,7 @@ def counted_collections(user: User) -> list[tuple[Collection, int]]:
 
 def grants_letting_in(user: User, document: Document) -> Sequence[Grant]:
     """The grants in force that allow `user` to read `document`: on it first, then on its collection."""
-    groups = user.groups.through.objects.filter(user_id=user.pk).values("group_id")
+    groups = Membership.objects.filter(user=user).values("group_id")
     return list(
         Grant.objects.filter(
             Q(user=user) | Q(group_id__in=groups),

@@ -3,7 +3,8 @@
 A person may see a document when they are active and some grant in force allows them (on the document or on its
 collection, by name or by group) and no grant in force denies them, at any level. Without a grant nothing is
 visible. A collection is visible when a document grant or collection grant lets them in; its documents are then
-decided one by one. What is granted or denied on a document holds for the files that came out of it, too.
+decided one by one. What is granted or denied on a document holds for the files that came out of it, too. A token made
+for some collections opens no other.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ MAX_DEPTH = 3
 
 def _in_force(user: User) -> QuerySet[Grant]:
     grants = apps.get_model("documents", "Grant").objects.all()
-    groups = user.groups.through.objects.filter(user_id=user.pk).values("group_id")
+    groups = apps.get_model("accounts", "Membership").objects.filter(user_id=user.pk).values("group_id")
     return grants.filter(
         Q(user_id=user.pk) | Q(group_id__in=groups),
         Q(starts_at__isnull=True) | Q(starts_at__lte=Now()),
@@ -67,7 +68,8 @@ class CollectionQuerySet(models.QuerySet["tables.Collection"]):
         rule: Exists | Q = by_collection
         if role == "reader":
             rule = by_collection | Exists(allowed.filter(document__collection_id=OuterRef("pk")))
-        return self.filter(rule, ~denied)
+        found = self.filter(rule, ~denied)
+        return found if user.only_collections is None else found.filter(pk__in=user.only_collections)
 
 
 class DocumentQuerySet(models.QuerySet["tables.Document"]):
@@ -79,4 +81,5 @@ class DocumentQuerySet(models.QuerySet["tables.Document"]):
             return self.none()
         grants = _in_force(user)
         allowed, denied = grants.filter(effect="allow"), grants.filter(effect="deny")
-        return self.filter(_covered_by(allowed)).exclude(_covered_by(denied))
+        found = self.filter(_covered_by(allowed)).exclude(_covered_by(denied))
+        return found if user.only_collections is None else found.filter(collection_id__in=user.only_collections)

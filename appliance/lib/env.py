@@ -109,6 +109,11 @@ def secret(name: str) -> str:
     return content
 
 
+def given(name: str) -> bool:
+    """Whether the site set NAME or NAME_FILE to something."""
+    return bool(_raw(name) or _raw(f"{name}_FILE"))
+
+
 def database(name: str) -> dict[str, Any]:
     """Django's connection settings from `postgresql://user:password@host:port/name` in NAME or NAME_FILE."""
     parts = urlsplit(secret(name))

@@ -7,6 +7,7 @@
     │   └── UnsupportedType        415
     ├── SignInRefused              401  one message for every cause: no oracle
     ├── NotSignedIn                401
+    ├── AccessEnded                403  a right was lost in the middle of an answer
     ├── NotFound                   404  missing and forbidden alike
     ├── Conflict                   409
     └── Unavailable                503  nothing was changed; trying again can help
@@ -83,6 +84,15 @@ class NotSignedIn(ApplianceError):
     http_status = 401
     default_message = "You are not signed in, or your session has ended."
     default_hint = "Sign in again, or send a valid token."
+
+
+class AccessEnded(ApplianceError):
+    """The reader lost the right to something an answer rests on. What the model would write next is not shown."""
+
+    code = "access_ended"
+    http_status = 403
+    default_message = "Your access changed while this answer was being written, so it was stopped."
+    default_hint = "Ask again: the answer will then use what you may see now."
 
 
 class NotFound(ApplianceError):

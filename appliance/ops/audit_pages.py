@@ -19,7 +19,8 @@ from appliance.accounts.models import Group, Role, User
 from appliance.accounts.sessions import actor_of, current_user, page
 from appliance.audit import review
 from appliance.audit.models import AuditEntity, AuditEvent, EventType
-from appliance.documents.models import Collection, Document
+from appliance.documents.access import titles_for_review as titles
+from appliance.documents.models import Collection
 from appliance.lib.errors import NotFound
 
 
@@ -88,13 +89,13 @@ def _names(events: Iterable[AuditEvent], entities: Iterable[AuditEntity]) -> Nam
             ids[entity.kind].add(uuid.UUID(entity.object_id))
     return Names(
         people={str(user.pk): str(user) for user in User.objects.filter(pk__in=ids["user"])},
-        documents={str(pk): title for pk, title in _pairs(Document, ids["document"], "title")},
+        documents=titles(ids["document"]),
         collections={str(pk): name for pk, name in _pairs(Collection, ids["collection"], "name")},
         groups={str(pk): name for pk, name in _pairs(Group, ids["group"], "name")},
     )
 
 
-def _pairs(model: type[Document] | type[Collection] | type[Group], ids: set[uuid.UUID], name: str) -> Any:
+def _pairs(model: type[Collection] | type[Group], ids: set[uuid.UUID], name: str) -> Any:
     return model._default_manager.filter(pk__in=ids).values_list("pk", name)
 
 

@@ -13,6 +13,7 @@ from appliance.ops.services.secrets import SecretFiles
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OWNER_SETTINGS = ("APPLIANCE_DATABASE_OWNER_URL", "APPLIANCE_DATABASE_OWNER_URL_FILE")
+WORKER_SETTINGS = ("APPLIANCE_DATABASE_WORKER_URL", "APPLIANCE_DATABASE_WORKER_URL_FILE")
 SECRET_SETTINGS = {  # setting -> name of the secret that stands in when the site gives none
     "APPLIANCE_SECRET_KEY": "django_secret",
     "APPLIANCE_MASTER_KEY": "master_key",
@@ -66,6 +67,7 @@ def stack_environment(data_dir: Path, ports: Ports, base: Mapping[str, str] | No
         defaults["APPLIANCE_REDIS_URL"] = RedisServer(data_dir, port=ports.redis).url
     if not is_set(given, "APPLIANCE_DATABASE_URL"):
         defaults["APPLIANCE_DATABASE_URL"] = database_url(data_dir, ports.postgres, "reading_room_app")
+        defaults["APPLIANCE_DATABASE_WORKER_URL"] = database_url(data_dir, ports.postgres, "reading_room_worker")
         defaults["APPLIANCE_DATABASE_OWNER_URL"] = database_url(data_dir, ports.postgres, "reading_room_owner")
     for setting, name in SECRET_SETTINGS.items():
         if not is_set(given, setting):
@@ -80,10 +82,15 @@ def stack_environment(data_dir: Path, ports: Ports, base: Mapping[str, str] | No
     return defaults | found | fixed
 
 
-def application_environment(stack: Mapping[str, str]) -> dict[str, str]:
-    """For web, worker and beat: all but the owner's database address."""
+def worker_environment(stack: Mapping[str, str]) -> dict[str, str]:
+    """For worker and beat: all but the owner's database address."""
     own = {name: value for name, value in stack.items() if name not in OWNER_SETTINGS}
     return _machine() | own | {"PYTHONUNBUFFERED": "1"}
+
+
+def application_environment(stack: Mapping[str, str]) -> dict[str, str]:
+    """For web: the application's database address alone, whose rows depend on who asks."""
+    return {name: value for name, value in worker_environment(stack).items() if name not in WORKER_SETTINGS}
 
 
 def inference_environment(stack: Mapping[str, str]) -> dict[str, str]:

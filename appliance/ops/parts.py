@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance.ops.environment import REPOSITORY, application_environment, inference_environment
+from appliance.ops.environment import REPOSITORY, application_environment, inference_environment, worker_environment
 from appliance.ops.services.command import Command
 
 READY_PATH = "/api/v1/health/ready"
@@ -23,7 +23,7 @@ def worker_command(stack: Mapping[str, str]) -> Command:
     """Celery for both queues. A task cut off by the stop is taken up again: its state is in PostgreSQL."""
     processes = stack.get("APPLIANCE_WORKER_PROCESSES", "2")
     return _python(
-        application_environment(stack),
+        worker_environment(stack),
         *("-m", "celery", "-A", "appliance.celery", "worker", "-Q", "ingest,jobs", "-c", processes),
         *("--without-gossip", "--without-mingle", "--loglevel", "WARNING"),
     )
@@ -34,7 +34,7 @@ def beat_command(stack: Mapping[str, str]) -> Command:
     directory = Path(stack["APPLIANCE_DATA_DIR"]) / "beat"
     directory.mkdir(mode=0o700, exist_ok=True)
     return _python(
-        application_environment(stack),
+        worker_environment(stack),
         *("-m", "celery", "-A", "appliance.celery", "beat", "-s", str(directory / "schedule")),
         *("--loglevel", "WARNING"),
     )

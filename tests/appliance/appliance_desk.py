@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import httpx
 import psycopg
+
+from appliance.lib.principal import acting_as
 
 T = TypeVar("T")
 
@@ -147,6 +149,13 @@ def row_counts() -> dict[str, int]:
             cursor.execute(f"SELECT count(*) FROM {table}")
             counts[table] = int(cursor.fetchone()[0])
     return counts
+
+
+def chats_of(username: str) -> AbstractContextManager[None]:
+    """Inside, this process sees that person's conversations: as a worker it sees nobody's."""
+    from appliance.accounts.models import User
+
+    return acting_as(User.objects.get(username=username).pk)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Django inside the tests, on the running appliance's database with the web process's own role; and people."""
+"""Django inside the tests, on the running appliance's database with the workers' role; and people."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ with patch.dict(os.environ, _without_settings() | _PLACEHOLDERS, clear=True):
 
 @pytest.fixture(scope="session")
 def django_room(room: Room) -> Iterator[Room]:
-    """The running appliance, with this process's Django on its database (application role), files and models."""
+    """The running appliance, with this process's Django on its database (workers' role), files and models."""
     from appliance.llm import client
 
     with patch.dict(os.environ, _without_settings() | room.environment, clear=True):
@@ -44,7 +44,7 @@ def django_room(room: Room) -> Iterator[Room]:
         site = importlib.reload(importlib.import_module("appliance.settings"))
     for name in (name for name in dir(site) if name.isupper()):
         setattr(settings, name, getattr(site, name))
-    settings.DATABASES["default"]["OPTIONS"] = {"connect_timeout": 5}  # no pool: tests restart the database
+    del settings.DATABASES["default"]["OPTIONS"]["pool"]  # tests restart the database
     connections.settings = connections.configure_settings(settings.DATABASES)
     connections.close_all()
     del connections["default"]

@@ -17,6 +17,7 @@ from appliance_desk import (
     added,
     as_owner,
     blob_files,
+    chats_of,
     finished,
     last_event_id,
     refusal,
@@ -33,11 +34,11 @@ GROUNDED = {"model": "extractive", "messages": [{"role": "user", "content": QUES
 def audit_refuses(room: Room) -> Iterator[None]:
     """The application's role may not append to the audit."""
     with as_owner(room) as owner:
-        owner.execute("REVOKE INSERT ON audit_auditevent FROM reading_room_app")
+        owner.execute("REVOKE INSERT ON audit_auditevent FROM reading_room_app, reading_room_worker")
         try:
             yield
         finally:
-            owner.execute("GRANT INSERT ON audit_auditevent TO reading_room_app")
+            owner.execute("GRANT INSERT ON audit_auditevent TO reading_room_app, reading_room_worker")
 
 
 @pytest.fixture(scope="module")
@@ -159,10 +160,12 @@ def test_a_question_on_the_page_is_kept_and_not_answered(browser: httpx.Client, 
     assert last_event_id() == events
     assert "audit_unavailable" in page and question in page and ANSWER_QUOTE[:30] not in page
     conversation = asked.headers["Location"].rsplit("/", 1)[1]
-    kept, answer = Message.objects.filter(conversation=conversation).order_by("ordinal")
-    assert (kept.text, answer.status, answer.text) == (question, "failed", "")
-    assert (answer.error_code, answer.citations.count()) == ("audit_unavailable", 0)
+    with chats_of("alice"):
+        kept, answer = Message.objects.filter(conversation=conversation).order_by("ordinal")
+        assert (kept.text, answer.status, answer.text) == (question, "failed", "")
+        assert (answer.error_code, answer.citations.count()) == ("audit_unavailable", 0)
 
     again = re.findall(r"/chat/answers/[0-9a-f-]+/again", page)[0]
     browser.post(again, data=fields, headers={"Referer": str(browser.base_url)})
-    until(lambda: Message.objects.filter(conversation=conversation, status="finished", role="assistant").exists())
+    with chats_of("alice"):
+        until(lambda: Message.objects.filter(conversation=conversation, status="finished", role="assistant").exists())

@@ -19,6 +19,7 @@ from appliance_desk import (
     Desk,
     Room,
     added,
+    chats_of,
     evidence_since,
     finished,
     last_event_id,
@@ -68,7 +69,8 @@ def answer_of(conversation: str) -> Message:
 
     def look() -> Message | None:
         answers = Message.objects.filter(conversation=conversation.rsplit("/", 1)[1], role="assistant")
-        answer = answers.order_by("-ordinal").first()
+        with chats_of("alice"):
+            answer = answers.order_by("-ordinal").first()
         return answer if answer is not None and answer.is_finished else None
 
     found = until(look)
@@ -212,11 +214,13 @@ def test_an_answer_whose_web_process_was_killed_is_closed_as_interrupted(desk: D
             room.stack.kill("inference", signal.SIGCONT)
     finally:
         room.stack.kill("inference", signal.SIGCONT)
-    (answer,) = Message.objects.filter(conversation=pk, role="assistant")
+    with chats_of("alice"):
+        (answer,) = Message.objects.filter(conversation=pk, role="assistant")
     assert answer.status in ("pending", "writing")
     assert store.close_abandoned() == 0  # its writer was seen a moment ago
     before = last_event_id()
-    Message.objects.filter(pk=answer.pk).update(heartbeat_at="2000-01-01T00:00Z")
+    with chats_of("alice"):
+        Message.objects.filter(pk=answer.pk).update(heartbeat_at="2000-01-01T00:00Z")
     until(lambda: store.close_abandoned() or answer_of(conversation))
     closed = answer_of(conversation)
     assert (closed.status, closed.error_code) == ("failed", "interrupted")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import closing
 
-from appliance_desk import Room, until
+from appliance_desk import Room, chats_of, until
 
 from appliance.chat.models import Message
 
@@ -19,9 +19,10 @@ def test_a_finished_answer_is_streamed_whole_to_a_late_reader(django_room: Room)
         )
         assert asked.status_code == 303
         conversation = asked.headers["Location"].rsplit("/", 1)[-1].split("#")[0]
-        answer = until(
-            lambda: Message.objects.filter(conversation=conversation, role="assistant", status="finished").first()
-        )
+        with chats_of("alice"):
+            answer = until(
+                lambda: Message.objects.filter(conversation=conversation, role="assistant", status="finished").first()
+            )
         stream = browser.get(f"/chat/answers/{answer.pk}/stream").text
         events = re.findall(r"^event: (\w+)$", stream, re.MULTILINE)
         assert events[-1] == "done" and events.count("done") == 1

@@ -27,6 +27,7 @@ ROLES = {  # role -> name of its secret
     SUPERUSER: "postgres_superuser",
     "reading_room_owner": "database_owner",
     "reading_room_app": "database_app",
+    "reading_room_worker": "database_worker",
 }
 ROLES_SQL = Path(__file__).resolve().parents[3] / "deploy" / "database-roles.sql"
 STOP_GRACE_S = 60.0  # a fast stop writes a checkpoint
@@ -135,6 +136,7 @@ class PostgresServer:
             "PGPASSWORD": self._secrets.read(ROLES[SUPERUSER]),
             "DATABASE_OWNER_PASSWORD": self._secrets.read("database_owner"),
             "DATABASE_APP_PASSWORD": self._secrets.read("database_app"),
+            "DATABASE_WORKER_PASSWORD": self._secrets.read("database_worker"),
         }
         argv = [
             str(self.binaries / "psql"),

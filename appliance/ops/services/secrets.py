@@ -19,6 +19,7 @@ NAMES = (
     "postgres_superuser",
     "database_owner",
     "database_app",
+    "database_worker",
     "redis",
 )
 

@@ -11,6 +11,7 @@ from typing import Any
 from appliance.api.gateway import file_citations, shown
 from appliance.chat.answering import Completed, Question, Searched, answer, check_question
 from appliance.documents.search import Coverage
+from appliance.lib.principal import acting_as
 from appliance.llm import client
 from appliance.ops.commands import COMMAND, ApplianceCommand, Options, person
 
@@ -36,7 +37,8 @@ def answered(question: str, username: str) -> dict[str, Any]:
     """Asks as that person; returns what --json prints. Raises ApplianceErrors."""
     user = person(username)
     actor = replace(COMMAND, user_id=user.pk, name=user.username)
-    completed, coverage = asyncio.run(_answered(Question(user, actor, check_question(question))))
+    with acting_as(user.pk):
+        completed, coverage = asyncio.run(_answered(Question(user, actor, check_question(question))))
     return {
         "answer": shown(completed.holder.text, completed.holder),
         "declined": completed.holder.declined,

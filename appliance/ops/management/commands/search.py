@@ -6,9 +6,11 @@ from argparse import ArgumentParser
 from dataclasses import replace
 from typing import Any
 
+from appliance.accounts.models import User
 from appliance.documents.access import collections_for
 from appliance.documents.audited import do_search
 from appliance.lib.errors import NotFound
+from appliance.lib.principal import acting_as
 from appliance.ops.commands import COMMAND, ApplianceCommand, Options, person
 
 
@@ -23,6 +25,10 @@ class Command(ApplianceCommand):
 
     def act(self, options: Options) -> dict[str, Any]:
         user = person(options.username)
+        with acting_as(user.pk):
+            return self._found(user, options)
+
+    def _found(self, user: User, options: Options) -> dict[str, Any]:
         scope = []
         if options.collection is not None:
             scope = list(collections_for(user).filter(name=options.collection).values_list("pk", flat=True))

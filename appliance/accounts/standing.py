@@ -1,0 +1,20 @@
+"""Whether whoever began something may go on: meanwhile a person can be switched off, a session or token ended."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from appliance.accounts.models import ApiToken, User
+from appliance.audit.record import Actor
+
+
+def in_good_standing(actor: Actor) -> bool:
+    """Whether the person is active and the token they came with, if they came with one, can still be used."""
+    if actor.user_id is None:
+        return False
+    if not User.objects.filter(pk=actor.user_id, is_active=True).exists():
+        return False
+    if not actor.token:
+        return True
+    token = ApiToken.objects.filter(prefix=actor.token).first()
+    return token is not None and token.usable(now=timezone.now())
