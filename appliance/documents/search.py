@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 
 from appliance.accounts.models import User
@@ -114,15 +115,23 @@ def search(user: User, query: str, *, collection_ids: Sequence[uuid.UUID | str] 
         raise BadRequest("The question is empty.", code="question_empty")
     if not 1 <= k <= MAX_RESULTS:
         raise BadRequest(f"The number of passages lies between 1 and {MAX_RESULTS}.")
-    collections = scope_of(user, collection_ids)
-    documents = documents_for(user).order_by()
-    if collection_ids:
-        documents = documents.filter(collection__in=collections)
-    view = look_at(documents)
-    coverage = Coverage(collections.count(), view.total, view.searched, view.not_ready)
-    if not coverage.searched:
-        return SearchResult([], coverage)
-    reading, ranked = _ranked(view, query, k)
+    with transaction.atomic():  # one, and not one for each statement: who asks is told to the database in each
+        collections = scope_of(user, collection_ids)
+        documents = documents_for(user).order_by()
+        if collection_ids:
+            documents = documents.filter(collection__in=collections)
+        view = look_at(documents)
+        coverage = Coverage(collections.count(), view.total, view.searched, view.not_ready)
+        if not coverage.searched:
+            return SearchResult([], coverage)
+        visible = _visible(view)
+        reading = read_question(
+            query,
+            visible=(view.sql, view.parameters),
+            documents=visible.documents,
+            configurations=visible.configurations,
+        )
+    ranked = _ranked(visible, reading, k)
     if reranking.is_on():
         better = reranking.reranked(reading.topic, ranked)
         done, missed = (len(ranked), 0) if better is not None else (0, len(ranked))
@@ -144,8 +153,8 @@ def scope_of(user: User, collection_ids: Sequence[uuid.UUID | str]) -> QuerySet[
     return chosen
 
 
-def _ranked(view: View, query: str, k: int) -> tuple[Reading, list[Passage]]:
-    visible = Visible(
+def _visible(view: View) -> Visible:
+    return Visible(
         view.sql,
         view.parameters,
         documents=view.searched,
@@ -153,16 +162,17 @@ def _ranked(view: View, query: str, k: int) -> tuple[Reading, list[Passage]]:
         terms=view.terms,
         configurations=view.languages,
     )
-    reading = read_question(
-        query, visible=(view.sql, view.parameters), documents=visible.documents, configurations=visible.configurations
-    )
+
+
+def _ranked(visible: Visible, reading: Reading, k: int) -> list[Passage]:
     limit = max(k + _SPARE, reranking.DEPTH if reranking.is_on() else 0)
     while True:
         model = embedding.active()
         (vector,) = embedding.vectors_of(model, [reading.topic])
-        rows = rank(visible, reading, vector, model_id=model.pk, limit=limit)
-        if EmbeddingModel.objects.filter(pk=model.pk, active=True).exists():
-            return reading, [_passage(row) for row in rows]
+        with transaction.atomic():
+            rows = rank(visible, reading, vector, model_id=model.pk, limit=limit)
+            if EmbeddingModel.objects.filter(pk=model.pk, active=True).exists():
+                return [_passage(row) for row in rows]
         # The index moved to another model meanwhile, so these vectors may have been on their way out.
 
 

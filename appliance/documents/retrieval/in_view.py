@@ -1,7 +1,8 @@
-"""What a search has in view: the access rule as one statement, compiled once, and the figures of what it lets through.
+"""What a search has in view: the access rule followed once, and the figures of what it lets through.
 
-Django takes longer to compile the rule than PostgreSQL to follow it, so every statement of a search is made around the
-same text. The rule itself stays where it is, and is followed anew in each of them.
+The rule of someone with many grants takes longer than ranking a small collection does. So it is followed once, when a
+search begins, and the statements after it are bound to the versions it let through: inside them, not after them. What
+changes between two of them is seen to by row-level security, which follows the rule anew in each transaction.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ SELECT (SELECT count(*) FROM readable),
            SELECT document_id FROM documents_documentversion WHERE status = ANY (%(unfinished)s)
        )),
        coalesce(sum(versions), 0)::int, coalesce(sum(chunks), 0)::bigint, coalesce(sum(terms), 0)::bigint,
-       coalesce(array_agg(language::text ORDER BY language) FILTER (WHERE language <> ''), '{{}}')
+       coalesce(array_agg(language::text ORDER BY language) FILTER (WHERE language <> ''), '{{}}'),
+       (SELECT coalesce(array_agg(version_id), '{{}}') FROM readable WHERE version_id IS NOT NULL)
 FROM searched
 """
 
-_NOTHING = "SELECT NULL::bigint AS version_id WHERE false"
+_IN_VIEW = "SELECT unnest(%(in_view)s::bigint[]) AS version_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,11 @@ def look_at(documents: QuerySet[Document]) -> View:
     try:
         readable, parameters = _named(*rows.query.sql_with_params())
     except EmptyResultSet:  # Django knows without asking: an account that is switched off sees nothing
-        return View(_NOTHING, {}, total=0, not_ready=0, searched=0, chunks=0, terms=0, languages=())
+        return View(_IN_VIEW, {"in_view": []}, total=0, not_ready=0, searched=0, chunks=0, terms=0, languages=())
     with connection.cursor() as cursor:
         cursor.execute(_FIGURES.format(readable=readable), parameters | {"unfinished": list(UNFINISHED)})
-        figures = cursor.fetchone()
-    sql = f"SELECT readable.version_id FROM ({readable}) AS readable WHERE readable.version_id IS NOT NULL"
-    return View(sql, parameters, *figures)
+        *figures, versions = cursor.fetchone()
+    return View(_IN_VIEW, {"in_view": versions}, *figures)
 
 
 def _named(sql: str, parameters: Sequence[Any]) -> tuple[str, dict[str, Any]]:
