@@ -76,7 +76,7 @@ def readiness(host: str, port: int) -> tuple[bool, str]:
     try:
         parts = json.loads(body)["parts"]
         return False, "not ready: " + ", ".join(
-            f"{name} ({state})" for name, state in parts.items() if state != "ready"
+            f"{name} ({state})" for name, state in parts.items() if state not in ("ok", "off")
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return False, f"the web part answers {status}"
