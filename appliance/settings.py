@@ -38,6 +38,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024  # bodies that are not files
 FILE_UPLOAD_TEMP_DIR: str | None = None
 FILE_UPLOAD_HANDLERS = ["appliance.documents.uploads.LimitedUploadHandler"]
 
+# Emergency access -----------------------------------------------------------------------------------------
+BREAK_GLASS = env.boolean("APPLIANCE_BREAK_GLASS", False)
+BREAK_GLASS_MINUTES = env.integer("APPLIANCE_BREAK_GLASS_MINUTES", 60, minimum=1)
+
 # Sessions -------------------------------------------------------------------------------------------------
 SESSION_IDLE_S = env.integer("APPLIANCE_SESSION_IDLE_S", 30 * 60, minimum=10)
 SESSION_ABSOLUTE_S = env.integer("APPLIANCE_SESSION_ABSOLUTE_S", 12 * 3600, minimum=60)
@@ -174,6 +178,7 @@ TEMPLATES = [
             "context_processors": [
                 "django.template.context_processors.request",
                 "appliance.accounts.context.site",
+                "appliance.documents.grants.context.access",
             ],
             "builtins": ["appliance.accounts.templatetags.room"],
         },

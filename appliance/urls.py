@@ -9,6 +9,7 @@ urlpatterns = [
     path("", include("appliance.chat.urls")),
     path("", include("appliance.documents.urls")),
     path("", include("appliance.documents.retrieval.urls")),
+    path("", include("appliance.documents.grants.urls")),
     path("", include("appliance.audit.urls")),
     path("", include("appliance.ops.urls")),
     path("", include("appliance.api.urls")),

@@ -8,9 +8,10 @@ from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
-from appliance.accounts.models import Group, User
+from appliance.accounts.models import User
 from appliance.accounts.sessions import actor_of, current_user
 from appliance.api import schemas
+from appliance.api.access import router as access
 from appliance.api.auth import TokenOrSession
 from appliance.api.batches import router as batches
 from appliance.api.documents import router as documents
@@ -20,7 +21,7 @@ from appliance.documents.access import access_collection, collections_for, docum
 from appliance.documents.audited import do_search
 from appliance.documents.models import Collection
 from appliance.documents.uploads import too_large
-from appliance.lib.errors import BadRequest, NotFound
+from appliance.lib.errors import BadRequest
 from appliance.lib.failures import respond
 
 api = NinjaAPI(
@@ -34,6 +35,7 @@ api = NinjaAPI(
 )
 
 
+api.add_router("", access)
 api.add_router("", documents)
 api.add_router("/batches", batches)
 api.add_router("", retrieval)
@@ -79,38 +81,6 @@ def create_collection(request: HttpRequest, body: schemas.CollectionIn) -> Any:
         actor=actor_of(request),
     )
     return 201, _collection(collection, user)
-
-
-@api.post("/collections/{collection_id}/grants", response={201: schemas.GrantOut}, tags=["collections"])
-def add_grant(request: HttpRequest, collection_id: str, body: schemas.GrantIn) -> Any:
-    """Adds one rule to a collection the caller manages."""
-    user = current_user(request)
-    collection = access_collection(user, collection_id, role="manager")
-    if (body.user is None) == (body.group is None):
-        raise BadRequest("Name one user or one group.", code="invalid_request")
-    person = User.objects.filter(username=body.user.lower()).first() if body.user else None
-    group = Group.objects.filter(name=body.group).first() if body.group else None
-    if person is None and group is None:
-        raise NotFound("There is no such user or group.", code="principal_not_found")
-    grant = actions.do_grant(
-        collection,
-        user=person,
-        group=group,
-        role=body.role,
-        effect=body.effect,
-        starts_at=body.starts_at,
-        ends_at=body.ends_at,
-        reason=body.reason,
-        acting_user=user,
-        actor=actor_of(request),
-    )
-    return 201, {
-        "id": grant.pk,
-        "user": person.username if person else None,
-        "group": group.name if group else None,
-        "role": grant.role,
-        "effect": grant.effect,
-    }
 
 
 @api.post("/collections/{collection_id}/retry", response={202: schemas.RetriedOut}, tags=["collections"])

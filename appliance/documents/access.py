@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from appliance.accounts.models import User
+from appliance.documents.grants.refusals import note_refusal
 from appliance.documents.models import Collection, Document, DocumentVersion
 from appliance.lib.errors import NotFound
 
@@ -35,21 +36,20 @@ def documents_for(user: User) -> QuerySet[Document]:
 
 def access_collection(user: User, collection_id: uuid.UUID | str, role: str = "reader") -> Collection:
     """One collection on which `user` has at least `role`. Raises NotFound."""
-    found = collections_for(user, role).filter(pk=as_uuid(collection_id)).first()
+    pk = as_uuid(collection_id)
+    found = collections_for(user, role).filter(pk=pk).first()
     if found is None:
+        note_refusal(user, collection_id=pk)
         raise NotFound()
     return found
 
 
 def access_document(user: User, document_id: uuid.UUID | str) -> Document:
     """One document `user` may read. Raises NotFound."""
-    found = (
-        documents_for(user)
-        .select_related("collection", "current_version", "created_by")
-        .filter(pk=as_uuid(document_id))
-        .first()
-    )
+    pk = as_uuid(document_id)
+    found = documents_for(user).select_related("collection", "current_version", "created_by").filter(pk=pk).first()
     if found is None:
+        note_refusal(user, document_id=pk)
         raise NotFound()
     return found
 

@@ -46,7 +46,7 @@ def test_pages_for_a_role_are_neither_linked_nor_there_for_others(visit: Visit) 
         refused = alice.goto(address)
         assert refused is not None and refused.status == 404
     expect(visit("root").page.locator("#nav a")).to_have_text(["Ask", "Library", "Status"])
-    expect(visit("cora").page.locator("#nav a")).to_have_text(["Ask", "Library", "Audit", "Status"])
+    expect(visit("cora").page.locator("#nav a")).to_have_text(["Ask", "Library", "Access", "Audit", "Status"])
 
 
 def test_the_audit_shows_who_saw_what_and_never_the_words(visit: Visit) -> None:

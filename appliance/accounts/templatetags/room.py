@@ -100,6 +100,13 @@ def when(moment: datetime | None) -> str:
 
 
 @register.filter
+def time_left(moment: datetime) -> str:
+    """How long until a moment, in minutes begun: 1 minute, 25 minutes."""
+    minutes = max(0, -int((timezone.now() - moment).total_seconds() // 60))
+    return f"{minutes} minute{'' if minutes == 1 else 's'}"
+
+
+@register.filter
 def deeper(tag: str, levels: int) -> str:
     """A heading's tag so many levels below another: "h2" and 1 are "h3". Never below h6."""
     return f"h{min(int(tag[1]) + levels, 6)}"
