@@ -207,6 +207,13 @@ class ApiToken(models.Model):
         return self.revoked_at is None and now < self.expires_at
 
 
+class Allowance(models.Model):
+    """How much of something a person or address has used up: `used_until` is when all of it is there again."""
+
+    key = models.CharField(max_length=120, primary_key=True)
+    used_until = models.DateTimeField(db_index=True)
+
+
 class Decision(models.TextChoices):
     """How a request for approval ended."""
 

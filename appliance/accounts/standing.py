@@ -5,16 +5,17 @@ from __future__ import annotations
 from django.utils import timezone
 
 from appliance.accounts.models import ApiToken, User
+from appliance.accounts.session_store import alive
 from appliance.audit.record import Actor
 
 
 def in_good_standing(actor: Actor) -> bool:
-    """Whether the person is active and the token they came with, if they came with one, can still be used."""
+    """Whether the person is active, and the session or token that they came with, if any, can still be used."""
     if actor.user_id is None:
         return False
     if not User.objects.filter(pk=actor.user_id, is_active=True).exists():
         return False
     if not actor.token:
-        return True
+        return not actor.session or alive(actor.session)
     token = ApiToken.objects.filter(prefix=actor.token).first()
     return token is not None and token.usable(now=timezone.now())
