@@ -7,6 +7,7 @@ import binascii
 from datetime import timedelta
 from pathlib import Path
 
+from appliance.accounts.directory import options as directory_options
 from appliance.lib import env
 from appliance.lib.env import SettingError
 
@@ -91,6 +92,9 @@ AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 CSRF_TRUSTED_ORIGINS = env.names("APPLIANCE_TRUSTED_ORIGINS", "")
 
+# The directory: None where accounts are local only -----------------------------------------------------------
+DIRECTORY = directory_options.from_environment()
+
 # Master key: wraps the key of each document ----------------------------------------------------------------
 try:
     MASTER_KEY = base64.b64decode(env.secret("APPLIANCE_MASTER_KEY"), validate=True)
@@ -142,6 +146,7 @@ CELERY_TASK_DEFAULT_QUEUE = "ingest"
 CELERY_TASK_ROUTES = {
     "documents.ingest": {"queue": "ingest"},
     "documents.sweep": {"queue": "jobs"},
+    "accounts.*": {"queue": "jobs"},
     "chat.*": {"queue": "jobs"},
     "ops.*": {"queue": "jobs"},
 }
@@ -170,6 +175,11 @@ CELERY_BEAT_SCHEDULE = {
     "pulse": {"task": "ops.pulse", "schedule": 10.0},
     "close-answers": {"task": "chat.sweep", "schedule": SWEEP_INTERVAL_S},
 }
+if DIRECTORY is not None:
+    CELERY_BEAT_SCHEDULE["sync-directory"] = {
+        "task": "accounts.sync_directory",
+        "schedule": DIRECTORY.sync_interval_s,
+    }
 
 # Django's own parts ----------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -195,6 +205,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "appliance.accounts.sessions.SessionLimitsMiddleware",
+    "appliance.accounts.directory.grace.DirectoryGraceMiddleware",
     "appliance.accounts.sessions.PrincipalMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -215,6 +226,8 @@ TEMPLATES = [
 ]
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+if DIRECTORY is not None:
+    AUTHENTICATION_BACKENDS.insert(1, "appliance.accounts.directory.backend.DirectoryBackend")
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -237,5 +250,6 @@ LOGGING = {
     "loggers": {
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
+        "django_auth_ldap": {"level": "CRITICAL"},  # it names who tried; what went wrong is in our own log
     },
 }

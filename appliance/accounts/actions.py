@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Collection
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import authenticate, login, logout
@@ -14,12 +15,12 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from appliance.accounts import second_factor, throttle, tokens
-from appliance.accounts.models import ApiToken, Group, Role, RoleGrant, Scope, User
+from appliance.accounts.models import ApiToken, Group, Role, RoleGrant, Scope, Source, User
 from appliance.accounts.session_store import ADDRESS, SEEN_AT, STARTED_AT, USER_AGENT, SessionStore
 from appliance.accounts.sessions import MUST_ENROL, PROVED_AT, actor_of, client_address
 from appliance.audit.models import EventType, Outcome
 from appliance.audit.record import Actor, Entity, Event, record, text_digest
-from appliance.lib.errors import BadRequest, NotFound, SignInLocked, SignInRefused
+from appliance.lib.errors import BadRequest, DirectoryUnavailable, NotFound, SignInLocked, SignInRefused
 from appliance.lib.text import storable
 
 _MAX_TOKEN_DAYS = 366
@@ -30,10 +31,16 @@ def check_password(request: HttpRequest, username: str, password: str) -> User:
     """The person with that name and password.
 
     Raises SignInRefused, the same for every cause, or SignInLocked after too many tries for the name or from the
-    address. Both are recorded. No session begins here.
+    address, or DirectoryUnavailable when nobody could say. All are recorded. No session begins here.
     """
     name = storable(username).strip().lower()[:150]
-    user = authenticate(request, username=name, password=password) if name and password else None
+    try:
+        user = authenticate(request, username=name, password=password) if name and password else None
+    except DirectoryUnavailable as error:
+        unknown = {"name_sha256": text_digest(name), "code": error.code}
+        nobody = Actor(address=actor_of(request).address)
+        record(Event(EventType.SIGN_IN, "session.start", Outcome.REFUSED, detail=unknown), actor=nobody)
+        raise
     if isinstance(user, User):
         return user
     locked = getattr(request, "axes_locked_out", False)
@@ -73,7 +80,9 @@ def start_session(request: HttpRequest, user: User, factor: second_factor.Proof 
         if factor is second_factor.Proof.MISSING:
             request.session[MUST_ENROL] = True
         request.session.save()
-        detail = {"second_factor": str(factor)} if factor else {}
+        detail: dict[str, Any] = {"second_factor": str(factor)} if factor else {}
+        if user.source == Source.LOCAL:
+            detail["local"] = True
         record(Event(EventType.SIGN_IN, "session.start", detail=detail), actor=actor_of(request))
 
 

@@ -20,6 +20,7 @@
         ├── AuditUnavailable            no record, no answer
         ├── DatabaseUnavailable
         ├── QueueUnavailable
+        ├── DirectoryUnavailable        passwords of directory accounts cannot be checked
         └── ModelUnavailable
             ├── ModelTimeout            slow, or silent in the middle of an answer
             ├── ModelBusy               its queue is full
@@ -195,6 +196,18 @@ class QueueUnavailable(Unavailable):
     code = "queue_unavailable"
     default_message = "The work queue is not answering."
     default_hint = "The file is kept and will be read when the queue is back."
+
+
+class DirectoryUnavailable(Unavailable):
+    """The directory did not answer, or could not be trusted. `cause` says why, for administrators."""
+
+    code = "directory_unavailable"
+    default_message = "The staff directory is not answering, so your password could not be checked."
+    default_hint = "It may well be right. Try again in a few minutes, or tell an administrator."
+
+    def __init__(self, cause: str = "The directory does not answer.") -> None:
+        super().__init__()
+        self.cause = cause
 
 
 class ModelUnavailable(Unavailable):
