@@ -7,12 +7,13 @@ import uuid
 from typing import Any
 
 import segno
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from appliance.accounts import second_factor
+from appliance.accounts import second_factor, security_keys
 from appliance.accounts.actions import start_session
 from appliance.accounts.reauthentication import reauthenticated
 from appliance.accounts.sessions import current_user, local_path, page
@@ -26,14 +27,18 @@ def sign_in_second(request: HttpRequest) -> HttpResponse:
     back = local_path(request.POST.get("next", "") or request.GET.get("next", ""))
     if user is None:
         return HttpResponseRedirect("/sign-in")
-    context: dict[str, Any] = {"next": back}
     if request.method == "GET":
+        context: dict[str, Any] = {"next": back, "key_options": security_keys.sign_in_options(request, user)}
         return render(request, "accounts/second_factor_sign_in.html", context)
     try:
-        proof = second_factor.check_code(request, user, request.POST.get("code", ""))
+        if request.POST.get("credential"):
+            proof = security_keys.check_key(request, user, request.POST["credential"])
+        else:
+            proof = second_factor.check_code(request, user, request.POST.get("code", ""))
     except (SignInRefused, RateLimited) as error:
         status = 422 if isinstance(error, SignInRefused) else error.http_status
-        response = render(request, "accounts/second_factor_sign_in.html", context | {"error": error}, status=status)
+        context = {"next": back, "error": error, "key_options": security_keys.sign_in_options(request, user)}
+        response = render(request, "accounts/second_factor_sign_in.html", context, status=status)
         if isinstance(error, RateLimited):
             response["Retry-After"] = str(error.retry_after_s)
         return response
@@ -77,6 +82,28 @@ def confirm_app(request: HttpRequest) -> HttpResponse:
         app = second_factor.unconfirmed_app(user)
         address = second_factor.address_of_app(app) if app else ""
         response = _page(request, setting_up=app, secret=_grouped(address), picture=_picture(address), code_error=error)
+        response.status_code = 422
+        return response
+    return _page(request, codes=codes, done=True)
+
+
+@require_POST
+@page
+@reauthenticated
+def add_key(request: HttpRequest) -> HttpResponse:
+    options = security_keys.registration_options(request, current_user(request), settings.APPLIANCE_NAME)
+    return _page(request, key_options=options)
+
+
+@require_POST
+@page
+@reauthenticated
+def confirm_key(request: HttpRequest) -> HttpResponse:
+    answer, name = request.POST.get("credential", ""), request.POST.get("name", "")
+    try:
+        codes = security_keys.do_add_key(request, current_user(request), answer, name)
+    except (SignInRefused, BadRequest) as error:
+        response = _page(request, error=error)
         response.status_code = 422
         return response
     return _page(request, codes=codes, done=True)

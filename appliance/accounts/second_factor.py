@@ -114,6 +114,12 @@ def check_code(request: HttpRequest, user: User, code: str) -> Proof:
     return proof
 
 
+def note_use(factor: SecondFactor, counter: int) -> None:
+    """That a factor was used, and its counter then: what is not above it is a replay."""
+    factor.counter, factor.used_at = counter, timezone.now()
+    factor.save(update_fields=["counter", "used_at"])
+
+
 def _totp_proof(user: User, code: str) -> Proof | None:
     apps = SecondFactor.objects.select_for_update().filter(user=user, kind=FactorKind.TOTP, confirmed_at__isnull=False)
     return Proof.TOTP if any(_use_step(app, code) for app in apps) else None
@@ -122,11 +128,10 @@ def _totp_proof(user: User, code: str) -> Proof | None:
 def _use_step(app: SecondFactor, code: str, *, at: datetime | None = None) -> bool:
     """Whether the code is that of the step now, or one before or after (clocks differ), later than any used."""
     now = int((at or timezone.now()).timestamp()) // STEP_S
-    totp = pyotp.TOTP(_secret(app).decode())
+    totp = pyotp.TOTP(unseal(app).decode())
     for step in (now - 1, now, now + 1):
         if step > app.counter and secrets.compare_digest(totp.generate_otp(step), code):
-            app.counter, app.used_at = step, timezone.now()
-            app.save(update_fields=["counter", "used_at"])
+            note_use(app, step)
             return True
     return False
 
@@ -135,7 +140,7 @@ def _recovery_proof(user: User, code: str) -> Proof | None:
     given = hashlib.sha256(code.encode()).digest()
     unused = SecondFactor.objects.select_for_update().filter(user=user, kind=FactorKind.RECOVERY, used_at__isnull=True)
     for kept in unused:
-        if secrets.compare_digest(_secret(kept), given):
+        if secrets.compare_digest(unseal(kept), given):
             kept.used_at = timezone.now()
             kept.save(update_fields=["used_at"])
             return Proof.RECOVERY
@@ -151,14 +156,14 @@ def begin_app(user: User) -> tuple[SecondFactor, str]:
     with transaction.atomic():
         SecondFactor.objects.filter(user=user, kind=FactorKind.TOTP, confirmed_at__isnull=True).delete()
         app = SecondFactor(user=user, kind=FactorKind.TOTP, name="Authenticator app")
-        app.sealed = _sealed(app, secret.encode())
+        app.sealed = seal(app, secret.encode())
         app.save()
     return app, address_of_app(app)
 
 
 def address_of_app(app: SecondFactor) -> str:
     """What an authenticator app reads from the picture."""
-    totp = pyotp.TOTP(_secret(app).decode())
+    totp = pyotp.TOTP(unseal(app).decode())
     return totp.provisioning_uri(name=app.user.username, issuer_name=settings.APPLIANCE_NAME)
 
 
@@ -202,7 +207,7 @@ def do_new_codes(request: HttpRequest, user: User) -> list[str]:
         rows = []
         for code in codes:
             row = SecondFactor(user=user, kind=FactorKind.RECOVERY, name="Recovery code", confirmed_at=timezone.now())
-            row.sealed = _sealed(row, hashlib.sha256(code.encode()).digest())
+            row.sealed = seal(row, hashlib.sha256(code.encode()).digest())
             rows.append(row)
         SecondFactor.objects.bulk_create(rows)
         entities = (Entity("user", str(user.pk)),)
@@ -246,9 +251,11 @@ def _context(factor: SecondFactor) -> bytes:
     return b"second factor " + factor.pk.bytes
 
 
-def _sealed(factor: SecondFactor, secret: bytes) -> bytes:
+def seal(factor: SecondFactor, secret: bytes) -> bytes:
+    """A factor's secret as it is kept, bound to that factor."""
     return crypto.seal(settings.MASTER_KEY, secret, context=_context(factor))
 
 
-def _secret(factor: SecondFactor) -> bytes:
+def unseal(factor: SecondFactor) -> bytes:
+    """The secret of a factor. Raises crypto.DecryptionError when it was changed or belongs to another."""
     return crypto.unseal(settings.MASTER_KEY, bytes(factor.sealed), context=_context(factor))

@@ -18,6 +18,8 @@ urlpatterns = [
     path("second-factor", factor_views.second_factors),
     path("second-factor/app", factor_views.add_app),
     path("second-factor/app/confirm", factor_views.confirm_app),
+    path("second-factor/key", factor_views.add_key),
+    path("second-factor/key/confirm", factor_views.confirm_key),
     path("second-factor/codes", factor_views.new_codes),
     path("second-factor/<uuid:factor_id>/remove", factor_views.remove),
     path("people", people_views.people),
