@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import timedelta
 from pathlib import Path
 
+from appliance.accounts.directory import options as directory_options
 from appliance.lib import env
 from appliance.lib.env import SettingError
 
@@ -45,6 +47,7 @@ BREAK_GLASS_MINUTES = env.integer("APPLIANCE_BREAK_GLASS_MINUTES", 60, minimum=1
 # Sessions -------------------------------------------------------------------------------------------------
 SESSION_IDLE_S = env.integer("APPLIANCE_SESSION_IDLE_S", 30 * 60, minimum=10)
 SESSION_ABSOLUTE_S = env.integer("APPLIANCE_SESSION_ABSOLUTE_S", 12 * 3600, minimum=60)
+SESSION_ENGINE = "appliance.accounts.session_store"
 SESSION_COOKIE_AGE = SESSION_ABSOLUTE_S
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_COOKIE_NAME = "reading_room_session"
@@ -60,7 +63,37 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+# Sensitive acts ask for the password again when it was given longer ago than this.
+REAUTH_S = env.integer("APPLIANCE_REAUTH_S", 600, minimum=10)
+SIGN_IN_BANNER = env.text("APPLIANCE_SIGN_IN_BANNER", "")
+SECOND_FACTOR_ROLES = env.several(
+    "APPLIANCE_SECOND_FACTOR_ROLES",
+    ("staff", "contributor", "collection_manager", "compliance_officer", "content_approver", "administrator"),
+)
+# How often, per person (sign-in: per address) and minute; 0 is without limit.
+CHAT_PER_MINUTE = env.integer("APPLIANCE_CHAT_PER_MINUTE", 120)
+SEARCH_PER_MINUTE = env.integer("APPLIANCE_SEARCH_PER_MINUTE", 600)
+SIGN_IN_PER_MINUTE = env.integer("APPLIANCE_SIGN_IN_PER_MINUTE", 300)
+SECOND_FACTOR_PER_MINUTE = 5
+# Wrong passwords after which a name, or an address, is locked for a while.
+SIGN_IN_LIMIT = env.integer("APPLIANCE_SIGN_IN_LIMIT", 10, minimum=1)
+SIGN_IN_ADDRESS_LIMIT = env.integer("APPLIANCE_SIGN_IN_ADDRESS_LIMIT", 100, minimum=1)
+SIGN_IN_COOL_OFF_S = env.integer("APPLIANCE_SIGN_IN_COOL_OFF_S", 900, minimum=1)
+AXES_HANDLER = "appliance.accounts.lockout.Handler"
+AXES_FAILURE_LIMIT = SIGN_IN_LIMIT
+AXES_COOLOFF_TIME = timedelta(seconds=SIGN_IN_COOL_OFF_S)
+AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
+AXES_USERNAME_CALLABLE = "appliance.accounts.lockout.name_digest"
+AXES_CLIENT_IP_CALLABLE = "appliance.accounts.lockout.address_of"
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or a stranger could keep somebody out for ever
+AXES_DISABLE_ACCESS_LOG = True  # the audit holds that
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 CSRF_TRUSTED_ORIGINS = env.names("APPLIANCE_TRUSTED_ORIGINS", "")
+
+# The directory: None where accounts are local only -----------------------------------------------------------
+DIRECTORY = directory_options.from_environment()
 
 # Master key: wraps the key of each document ----------------------------------------------------------------
 try:
@@ -113,6 +146,7 @@ CELERY_TASK_DEFAULT_QUEUE = "ingest"
 CELERY_TASK_ROUTES = {
     "documents.ingest": {"queue": "ingest"},
     "documents.sweep": {"queue": "jobs"},
+    "accounts.*": {"queue": "jobs"},
     "chat.*": {"queue": "jobs"},
     "ops.*": {"queue": "jobs"},
 }
@@ -141,13 +175,18 @@ CELERY_BEAT_SCHEDULE = {
     "pulse": {"task": "ops.pulse", "schedule": 10.0},
     "close-answers": {"task": "chat.sweep", "schedule": SWEEP_INTERVAL_S},
 }
+if DIRECTORY is not None:
+    CELERY_BEAT_SCHEDULE["sync-directory"] = {
+        "task": "accounts.sync_directory",
+        "schedule": DIRECTORY.sync_interval_s,
+    }
 
 # Django's own parts ----------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "axes",
     "ninja",
     "appliance.audit",
     "appliance.accounts",
@@ -166,6 +205,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "appliance.accounts.sessions.SessionLimitsMiddleware",
+    "appliance.accounts.directory.grace.DirectoryGraceMiddleware",
     "appliance.accounts.sessions.PrincipalMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -185,6 +225,9 @@ TEMPLATES = [
     }
 ]
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+if DIRECTORY is not None:
+    AUTHENTICATION_BACKENDS.insert(1, "appliance.accounts.directory.backend.DirectoryBackend")
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -204,5 +247,9 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+        "django_auth_ldap": {"level": "CRITICAL"},  # it names who tried; what went wrong is in our own log
+    },
 }

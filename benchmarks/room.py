@@ -19,6 +19,10 @@ from appliance.ops.signals import orderly_signals
 from appliance.ops.stack import Stack
 
 
+# One person asks for hundreds here: the allowance is counted, as anywhere, and never used up.
+_UNLIMITED = {"APPLIANCE_CHAT_PER_MINUTE": "1000000", "APPLIANCE_SEARCH_PER_MINUTE": "1000000"}
+
+
 @dataclass(frozen=True)
 class Room:
     """A running set in a temporary data directory."""
@@ -43,7 +47,7 @@ def say(line: str) -> None:
 def running_room(settings: Mapping[str, str] | None = None) -> Iterator[Room]:
     """Starts the set with default settings and `settings`, whatever this process's environment says."""
     site = {name: value for name, value in os.environ.items() if not name.startswith(("APPLIANCE_", "INFERENCE_"))}
-    stack = Stack(ports="auto", environment=site | dict(settings or {}), say=say)
+    stack = Stack(ports="auto", environment=site | _UNLIMITED | dict(settings or {}), say=say)
     with orderly_signals(stack), stack:
         environment = maintenance_environment(stack.environment)
         for name in [name for name in os.environ if name.startswith(("APPLIANCE_", "INFERENCE_"))]:

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 ROOT=$(pwd)
 STAMP=.venv/.setup-stamp
 LOCK=deploy/lock/requirements.txt
+DIRECTORY_LOCK=deploy/lock/directory.txt
 TORCH=$(sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -15,7 +16,7 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
 checksum() {
   # The path too: an environment does not survive being moved.
-  { printf '%s\n' "$ROOT"; cat pyproject.toml "$LOCK" deploy/system-packages.txt deploy/setup.sh; } | cksum
+  { printf '%s\n' "$ROOT"; cat pyproject.toml "$LOCK" "$DIRECTORY_LOCK" deploy/system-packages.txt deploy/setup.sh; } | cksum
 }
 
 WANTED=$(checksum)
@@ -113,6 +114,11 @@ python_packages() {
   say "installing the locked packages"
   VIRTUAL_ENV="$ROOT/.venv" .venv/bin/uv pip install --quiet --python .venv/bin/python -r "$LOCK" ||
     fail "the packages of $LOCK could not be installed."
+  # Built here, against the machine's LDAP library.
+  VIRTUAL_ENV="$ROOT/.venv" .venv/bin/uv pip install --quiet --python .venv/bin/python -r "$DIRECTORY_LOCK" 2>/dev/null || {
+    say "python-ldap could not be built: sign-in with a staff directory (APPLIANCE_LDAP_URL) goes without it."
+    say "to add it, as root: apt-get install gcc python3-dev libldap-dev libsasl2-dev; then rm $STAMP && make setup"
+  }
 }
 
 [ -n "$TORCH" ] || fail "pyproject.toml names no torch version."

@@ -20,11 +20,13 @@ def site(request: HttpRequest) -> dict[str, Any]:
     return {
         "site_name": settings.APPLIANCE_NAME,
         "site_organisation": settings.APPLIANCE_ORGANISATION,
+        "sign_in_banner": settings.SIGN_IN_BANNER,
         "site_classification": settings.APPLIANCE_CLASSIFICATION,
         "site_classification_level": settings.APPLIANCE_CLASSIFICATION_LEVEL,
         "user": user,
         "theme": theme,
         "themes": THEMES,
+        "may_administer": bool(user and user.has_role(Role.ADMINISTRATOR)),
         "may_audit": bool(user and user.has_role(Role.COMPLIANCE_OFFICER)),
         "may_status": bool(user and user.has_role(Role.ADMINISTRATOR, Role.COMPLIANCE_OFFICER)),
         "section": request.path.split("/")[1],

@@ -135,6 +135,19 @@ class RoleGrant(models.Model):
         ]
 
 
+class DirectoryState(models.Model):
+    """One row: when the site's directory last answered, and what the last sync did. Without an answer for longer than
+    the grace, sessions of its people end."""
+
+    reached_at = models.DateTimeField(null=True)
+    synced_at = models.DateTimeField(null=True)
+    report = models.JSONField(default=dict)
+    problem = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="one_directory", condition=Q(id=1))]
+
+
 class Session(AbstractBaseSession):
     """A signed-in browser. The key is a credential: pages and the audit name a session by its public `id`."""
 
@@ -205,6 +218,13 @@ class ApiToken(models.Model):
     def usable(self, *, now: datetime) -> bool:
         """Whether the token can be used at `now`."""
         return self.revoked_at is None and now < self.expires_at
+
+
+class Allowance(models.Model):
+    """How much of something a person or address has used up: `used_until` is when all of it is there again."""
+
+    key = models.CharField(max_length=120, primary_key=True)
+    used_until = models.DateTimeField(db_index=True)
 
 
 class Decision(models.TextChoices):

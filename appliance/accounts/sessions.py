@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,18 +13,24 @@ from django.conf import settings
 from django.contrib.auth import SESSION_KEY, logout
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.http import url_has_allowed_host_and_scheme
 
-from appliance.accounts.models import User
-from appliance.audit.models import EventType
+from appliance.accounts.models import Session, User
+from appliance.accounts.session_store import PUBLIC_ID, SEEN_AT, STARTED_AT
+from appliance.audit.models import EventType, Outcome
 from appliance.audit.record import Actor, Entity, Event, record
-from appliance.lib.errors import NotSignedIn
+from appliance.lib.errors import NotSignedIn, SecondFactorRequired
+from appliance.lib.failures import respond
 from appliance.lib.principal import become
 
-STARTED_AT = "started_at"
-SEEN_AT = "seen_at"
+#: When this session's person last gave their password.
+PROVED_AT = "proved_at"
 #: Requests a page makes by itself carry this header, so that an unattended page does not keep a session alive.
 POLLING_HEADER = "X-Polling"
 _SEEN_GRANULARITY_S = 30
+#: Set in a session whose person must have a second factor and has none yet.
+MUST_ENROL = "must_enrol"
+_WITHOUT_SECOND_FACTOR = ("/second-factor", "/sign-out", "/theme", "/static/")
 
 
 def client_address(request: HttpRequest) -> str:
@@ -37,10 +42,9 @@ def client_address(request: HttpRequest) -> str:
     return str(request.META.get("REMOTE_ADDR", ""))
 
 
-def session_digest(request: HttpRequest) -> str:
-    """A stand-in for the session key, which is itself a credential."""
-    key = request.session.session_key if hasattr(request, "session") else None
-    return hashlib.sha256(key.encode()).hexdigest()[:16] if key else ""
+def public_id(request: HttpRequest) -> str:
+    """What the session is called outside the browser, which holds its key. Empty without one."""
+    return str(request.session.get(PUBLIC_ID, "")) if hasattr(request, "session") else ""
 
 
 def current_user(request: HttpRequest) -> User:
@@ -55,11 +59,12 @@ def actor_of(request: HttpRequest) -> Actor:
     """The audit's view of whoever makes this request."""
     user = getattr(request, "user", None)
     known = user if isinstance(user, User) else None
+    token = str(getattr(request, "api_token_prefix", ""))
     return Actor(
         user_id=known.pk if known else None,
         name=known.username if known else "",
-        session=session_digest(request),
-        token=str(getattr(request, "api_token_prefix", "")),
+        session="" if token else public_id(request),  # a cookie that came along with a token is not who asks
+        token=token,
         address=client_address(request),
     )
 
@@ -67,11 +72,13 @@ def actor_of(request: HttpRequest) -> Actor:
 class SessionLimitsMiddleware(MiddlewareMixin):
     """Ends a session that was idle too long, is too old, or whose person was switched off."""
 
-    def process_request(self, request: HttpRequest) -> None:
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
         if not isinstance(request.user, User):
             if SESSION_KEY in request.session:  # Django does not load a person who was switched off
                 self._end(request, "account_disabled")
-            return
+            else:
+                self._look_for_replay(request)
+            return None
         now = time.time()
         started = float(request.session.get(STARTED_AT, 0))
         seen = float(request.session.get(SEEN_AT, 0))
@@ -82,6 +89,33 @@ class SessionLimitsMiddleware(MiddlewareMixin):
             now - seen > min(_SEEN_GRANULARITY_S, settings.SESSION_IDLE_S / 4) and POLLING_HEADER not in request.headers
         ):
             request.session[SEEN_AT] = now
+        if request.session.get(MUST_ENROL) and not request.path.startswith(_WITHOUT_SECOND_FACTOR) and not expired:
+            return self._send_to_enrol(request)
+        return None
+
+    @staticmethod
+    def _send_to_enrol(request: HttpRequest) -> HttpResponse | None:
+        """Who must have a second factor and has none sees the page for it, and nothing else."""
+        if request.path.startswith(("/api/", "/v1/")):
+            if request.headers.get("Authorization"):
+                return None  # a token stands for itself
+            return respond(request, SecondFactorRequired())
+        if request.headers.get("HX-Request"):
+            response = HttpResponse(status=403)
+            response["HX-Redirect"] = "/second-factor"
+            return response
+        return HttpResponseRedirect("/second-factor")
+
+    @staticmethod
+    def _look_for_replay(request: HttpRequest) -> None:
+        """A cookie of a session that ended is worth as much as none. That it was sent is recorded."""
+        key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+        ended = Session.objects.filter(session_key=key, user__isnull=False).first() if 0 < len(key) <= 40 else None
+        if ended is None:
+            return
+        entities = (Entity("user", str(ended.user_id)), Entity("session", str(ended.id)))
+        refused = Event(EventType.REFUSAL, "session.replay", Outcome.REFUSED, entities=entities)
+        record(refused, actor=Actor(session=str(ended.id), address=client_address(request)))
 
     @staticmethod
     def _end(request: HttpRequest, why: str) -> None:
@@ -95,6 +129,12 @@ class PrincipalMiddleware(MiddlewareMixin):
 
     def process_request(self, request: HttpRequest) -> None:
         become(request.user.pk if isinstance(request.user, User) and request.user.is_active else None)
+
+
+def local_path(address: str) -> str:
+    """`address` when it stays on this appliance, else the first page."""
+    local = address.startswith("/") and url_has_allowed_host_and_scheme(address, allowed_hosts=None)
+    return address if local else "/"
 
 
 def page(view: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from datetime import timedelta
 
 from django.utils import timezone
 
 from appliance.accounts.models import ApiToken
+from appliance.audit.models import EventType, Outcome
+from appliance.audit.record import Actor, Entity, Event, record
 from appliance.lib.errors import NotSignedIn
 
 _MARK = "rr_"
 _PREFIX_LENGTH = 11
+_USE_GRANULARITY = timedelta(minutes=1)
 
 
 def new_secret() -> str:
@@ -29,9 +33,26 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def find(secret: str) -> ApiToken:
-    """The usable token with this secret and its active person. Raises NotSignedIn, the same for every cause."""
+def find(secret: str, *, address: str = "") -> ApiToken:
+    """The usable token with this secret and its active person; its use is noted, to the minute.
+
+    Raises NotSignedIn, the same for every cause. That a token which once worked was sent is recorded.
+    """
+    now = timezone.now()
     token = ApiToken.objects.select_related("user").filter(token_hash=digest(secret)).first()
-    if token is None or not token.usable(now=timezone.now()) or not token.user.is_active:
-        raise NotSignedIn("The token is unknown, expired or revoked.")
+    if token is None:
+        raise _unusable()
+    if not token.usable(now=now) or not token.user.is_active:
+        cause = "revoked" if token.revoked_at else "account_disabled" if token.usable(now=now) else "expired"
+        actor = Actor(token=token.prefix, address=address)
+        about = (Entity("user", str(token.user_id)), Entity("token", token.prefix))
+        event = Event(EventType.REFUSAL, "token.use", Outcome.REFUSED, entities=about, detail={"cause": cause})
+        record(event, actor=actor)
+        raise _unusable()
+    if token.used_at is None or now - token.used_at > _USE_GRANULARITY:
+        ApiToken.objects.filter(pk=token.pk).update(used_at=now)
     return token
+
+
+def _unusable() -> NotSignedIn:
+    return NotSignedIn("The token is unknown, expired or revoked.")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from appliance.accounts.actions import do_set_theme, do_sign_in, do_sign_out
 from appliance.accounts.models import User
-from appliance.accounts.sessions import current_user, page
-from appliance.lib.errors import BadRequest, SignInRefused, Unavailable
+from appliance.accounts.sessions import current_user, local_path, page
+from appliance.lib.errors import BadRequest, RateLimited, SignInLocked, SignInRefused, Unavailable
 from appliance.lib.failures import respond
 from appliance.lib.request_id import current_request_id
 
@@ -24,12 +25,6 @@ class FormExpired(BadRequest):
     default_hint = "Go back, reload the page and send it again. Nothing was changed."
 
 
-def local_path(address: str) -> str:
-    """`address` when it stays on this appliance, else the first page."""
-    local = address.startswith("/") and url_has_allowed_host_and_scheme(address, allowed_hosts=None)
-    return address if local else "/"
-
-
 @require_http_methods(["GET", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
     back = local_path(request.POST.get("next", "") or request.GET.get("next", ""))
@@ -39,12 +34,17 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return render(request, "accounts/sign_in.html", {"next": back})
     username = request.POST.get("username", "")
     try:
-        do_sign_in(request, username, request.POST.get("password", ""))
-    except (SignInRefused, Unavailable) as error:
+        user = do_sign_in(request, username, request.POST.get("password", ""))
+    except (SignInRefused, RateLimited, Unavailable) as error:
         context = {"next": back, "username": username, "error": error, "request_id": current_request_id()}
-        status = 422 if isinstance(error, SignInRefused) else error.http_status
+        status = 422 if error.http_status == 401 else error.http_status
         template = "accounts/_sign_in.html" if request.headers.get("HX-Request") else "accounts/sign_in.html"
-        return render(request, template, context, status=status)
+        response = render(request, template, context, status=status)
+        if isinstance(error, (RateLimited, SignInLocked)):
+            response["Retry-After"] = str(error.retry_after_s)
+        return response
+    if user is None:
+        return HttpResponseRedirect(f"/sign-in/second?{urlencode({'next': back})}")
     return HttpResponseRedirect(back)
 
 

@@ -11,21 +11,30 @@ from ninja.utils import check_csrf
 
 from appliance.accounts import tokens
 from appliance.accounts.models import User
+from appliance.accounts.sessions import actor_of, client_address
+from appliance.api.scopes import check_scope
 from appliance.lib.errors import BadRequest, NotSignedIn
 from appliance.lib.principal import become
 
 
 def authenticate(request: HttpRequest) -> User:
-    """The calling person. Raises NotSignedIn, or BadRequest (`csrf_failed`) for a session write without its token."""
+    """The calling person.
+
+    Raises NotSignedIn, ScopeMissing for a token not made for this, or BadRequest (`csrf_failed`) for a session write
+    without its token.
+    """
     header = request.headers.get("Authorization", "")
     if header:
         scheme, _, secret = header.partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             raise NotSignedIn("The Authorization header is not of the form: Bearer TOKEN.")
-        token = tokens.find(secret.strip())
+        token = tokens.find(secret.strip(), address=client_address(request))
         request.api_token_prefix = token.prefix  # type: ignore[attr-defined]
         request.user = token.user
-        become(token.user.pk)
+        if token.collections is not None:
+            token.user.only_collections = tuple(token.collections)
+        check_scope(request, token, actor=actor_of(request))
+        become(token.user.pk, token.collections)
         return token.user
     if not isinstance(request.user, User) or not request.user.is_active:
         raise NotSignedIn()

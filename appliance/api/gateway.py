@@ -21,6 +21,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from appliance.accounts import throttle
 from appliance.accounts.models import User
 from appliance.accounts.sessions import actor_of
 from appliance.api.auth import authenticate
@@ -52,6 +53,13 @@ class ChatMessage(BaseModel):
         return self.content or ""
 
 
+class StreamOptions(BaseModel):
+    """What a stream holds beside the answer."""
+
+    model_config = ConfigDict(extra="allow")
+    include_usage: bool = False
+
+
 class ChatRequest(BaseModel):
     """What is read of a request; the rest is relayed for a plain chat and ignored for a grounded one."""
 
@@ -59,6 +67,7 @@ class ChatRequest(BaseModel):
     model: str = Field(max_length=200)
     messages: list[ChatMessage] = Field(min_length=1, max_length=1_000)
     stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
     reasoning_effort: Literal["low", "medium", "high"] = "medium"
     collections: list[str] | None = Field(default=None, max_length=100)
 
@@ -96,10 +105,14 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
         body = _parse(ChatRequest, request.body)
         if body.collections is not None and body.messages[-1].role != "user":
             raise BadRequest("The last message of a grounded chat is the user's question.", code="invalid_request")
+        if body.collections is not None:
+            _check_grounded(body)
         known = await in_thread(client.models)
         if body.model not in known or body.model == settings.EMBEDDING_MODEL:
             raise NotFound(f"There is no model named {body.model!r}.", code="model_not_found")
         actor = actor_of(request)
+        await sync_to_async(throttle.take)(throttle.CHAT, user.pk)
+        await sync_to_async(connections.close_all)()
         if body.collections is None:
             raw = {key: value for key, value in json.loads(request.body).items() if key != "collections"}
             return await relay(Relay(CHAT, user, actor, raw, body.stream))
@@ -113,7 +126,7 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
             model=body.model,
         )
         if body.stream:
-            return await _streamed(question)
+            return await _streamed(question, usage=body.stream_options.include_usage)
         return JsonResponse(await _whole(question))
     except Exception as error:
         return respond(request, error)
@@ -147,6 +160,8 @@ async def _plain(request: HttpRequest, route: Route) -> HttpResponseBase:
         known = await in_thread(client.models)
         if body.model not in known or (body.model == settings.EMBEDDING_MODEL) != (route is EMBEDDINGS):
             raise NotFound(f"There is no model named {body.model!r}.", code="model_not_found")
+        await sync_to_async(throttle.take)(throttle.CHAT, user.pk)
+        await sync_to_async(connections.close_all)()
         return await relay(Relay(route, user, actor_of(request), raw, body.stream and route is not EMBEDDINGS))
     except Exception as error:
         return respond(request, error)
@@ -166,6 +181,24 @@ def _parse(kind: type[BodyT], raw: bytes) -> BodyT:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise BadRequest(f"{place or 'body'}: {first['msg']}.", code="invalid_request") from None
+
+
+def _check_grounded(body: ChatRequest) -> None:
+    """What only a plain chat can do is refused, not left out: the answer would look as if it had been done."""
+    given = body.model_extra or {}
+    if given.get("tools"):
+        wrong = "tools"
+    elif (given.get("response_format") or {"type": "text"}) != {"type": "text"}:
+        wrong = "response_format"
+    elif given.get("n") not in (None, 1):
+        wrong = "n"
+    else:
+        return
+    raise BadRequest(
+        f"{wrong}: A grounded answer cannot be combined with this.",
+        hint="Leave out `collections` for a plain chat.",
+        code="unsupported_parameter",
+    )
 
 
 def _history(body: ChatRequest) -> tuple[Turn, ...]:
@@ -211,7 +244,7 @@ async def _whole(question: Question) -> dict[str, Any]:
     raise AssertionError("an answer ends completed or raises")
 
 
-async def _streamed(question: Question) -> StreamingHttpResponse:
+async def _streamed(question: Question, *, usage: bool) -> StreamingHttpResponse:
     """Starts the answer before the response begins, so that early refusals keep their status."""
     events = answer(question)
     searched = await anext(events)
@@ -236,8 +269,8 @@ async def _streamed(question: Question) -> StreamingHttpResponse:
                     elif isinstance(event, Completed):
                         yield chunk({"annotations": file_citations(event.holder)})
                         yield chunk({}, event.finish_reason or "stop")
-                        usage = {"choices": [], "usage": event.usage}
-                        yield sse.frame(json.dumps(envelope | usage))
+                        if usage:
+                            yield sse.frame(json.dumps(envelope | {"choices": [], "usage": event.usage}))
         except Exception as error:
             failure: ApplianceError = translate(error)
             yield sse.frame(json.dumps(openai_error(failure), ensure_ascii=False))

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
+from appliance.accounts import throttle
 from appliance.accounts.models import User
 from appliance.accounts.sessions import actor_of, current_user
 from appliance.api import schemas
@@ -16,6 +17,7 @@ from appliance.api.auth import TokenOrSession
 from appliance.api.batches import router as batches
 from appliance.api.documents import router as documents
 from appliance.api.retrieval import router as retrieval
+from appliance.api.tokens import router as tokens
 from appliance.documents import actions, versions
 from appliance.documents.access import access_collection, collections_for, documents_for
 from appliance.documents.audited import do_search
@@ -24,7 +26,24 @@ from appliance.documents.uploads import too_large
 from appliance.lib.errors import BadRequest
 from appliance.lib.failures import respond
 
-api = NinjaAPI(
+
+class RestAPI(NinjaAPI):
+    """Describes what every operation can answer besides its own: an error, in the one shape that errors have."""
+
+    def get_openapi_schema(self, **options: Any) -> Any:
+        schema = super().get_openapi_schema(**options)
+        schema["components"]["schemas"]["Error"] = schemas.ErrorOut.model_json_schema()
+        refused = {"$ref": "#/components/schemas/Error"}
+        for path in schema["paths"].values():
+            for operation in path.values():
+                operation["responses"]["default"] = {
+                    "description": "Refused or failed: `error.code` says why, `error.hint` what to do.",
+                    "content": {"application/json": {"schema": refused}},
+                }
+        return schema
+
+
+api = RestAPI(
     title="Reading Room",
     version="1",
     description="Documents, grants and search of the appliance. Errors are `{error: {code, message, hint}}`.",
@@ -39,6 +58,7 @@ api.add_router("", access)
 api.add_router("", documents)
 api.add_router("/batches", batches)
 api.add_router("", retrieval)
+api.add_router("/tokens", tokens)
 
 
 @api.exception_handler(Exception)
@@ -95,6 +115,7 @@ def retry_collection(request: HttpRequest, collection_id: str) -> Any:
 def search(request: HttpRequest, body: schemas.SearchIn) -> Any:
     """The best passages for a query among what the caller may see."""
     user = current_user(request)
+    throttle.take(throttle.SEARCH, user.pk)
     found = do_search(user, body.query, actor=actor_of(request), collection_ids=body.collections, k=body.k)
     return {"results": [passage.as_dict() for passage in found.passages], "coverage": found.coverage.as_dict()}
 

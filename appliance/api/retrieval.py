@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 from pydantic import Field
 
+from appliance.accounts import throttle
 from appliance.accounts.sessions import actor_of, current_user
 from appliance.documents.access import access_collection
 from appliance.documents.audited import do_find
@@ -66,8 +67,10 @@ class ChunkOut(Schema):
 @router.post("/find", response=FindOut, tags=["search"])
 def find(request: HttpRequest, body: FindIn) -> Any:
     """Every place that has the words, whatever their case."""
+    user = current_user(request)
+    throttle.take(throttle.SEARCH, user.pk)
     found = do_find(
-        current_user(request),
+        user,
         body.query,
         actor=actor_of(request),
         regex=body.regex,

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from ninja import Schema
 from pydantic import AwareDatetime, Field
+
+
+class ErrorOut(Schema):
+    """A refusal or failure of any operation. `code` is stable; the request id finds the line in the log."""
+
+    error: Annotated[
+        dict[str, Any],
+        Field(
+            json_schema_extra={
+                "properties": {name: {"type": "string"} for name in ("code", "message", "hint", "request_id")},
+                "required": ["code", "message", "hint", "request_id"],
+            }
+        ),
+    ]
 
 
 class CollectionIn(Schema):

@@ -28,7 +28,7 @@ class Actor:
 
     user_id: uuid.UUID | None = None
     name: str = ""
-    session: str = ""  # SHA-256 of the session key, first 16 hex digits
+    session: str = ""  # the session's public id, never its key
     token: str = ""  # the token's public prefix
     address: str = ""
 

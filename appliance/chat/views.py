@@ -16,6 +16,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_POST
 
+from appliance.accounts import throttle
 from appliance.accounts.models import User
 from appliance.accounts.sessions import actor_of, current_user, page
 from appliance.audit.record import Actor
@@ -97,6 +98,7 @@ async def _ask(
     effort: str,
 ) -> HttpResponse:
     user, actor = await in_thread(_who, request)
+    await in_thread(throttle.take, throttle.CHAT, user.pk)
     asked = await in_thread(
         actions.do_ask,
         user=user,

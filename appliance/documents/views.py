@@ -218,6 +218,7 @@ def _inspector_context(user: User, found: DocumentVersion) -> dict[str, Any]:
         "versions": list(document.versions.select_related("created_by").order_by("-n")),
         "grants": listing.grants_letting_in(user, document),
         "may_add": versions.may_add(user, document),
+        "may_manage": manages,
         "may_delete": manages and not document.collection.legal_hold,
     }
 

@@ -12,6 +12,7 @@ construction of Hoang, Reyhanitabar, Rogaway and Vizár, 2015). The associated d
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -82,3 +83,17 @@ def decrypt_stream(source: BinaryIO, *, key: bytes, context: bytes) -> Iterator[
         if last:
             return
         number, segment = number + 1, following
+
+
+def seal(master_key: bytes, secret: bytes, *, context: bytes) -> bytes:
+    """A small secret under a key of its own, wrapped by the master key. `context` must be given again to open it."""
+    wrapped, target = new_wrapped_key(master_key), io.BytesIO()
+    encrypt_stream(io.BytesIO(secret), target, key=unwrap_key(master_key, wrapped), context=context)
+    return len(wrapped).to_bytes(1, "big") + wrapped + target.getvalue()
+
+
+def unseal(master_key: bytes, sealed: bytes, *, context: bytes) -> bytes:
+    """What `seal` was given. Raises DecryptionError for another key or context, or a changed byte."""
+    end = 1 + sealed[0] if sealed else 1
+    key = unwrap_key(master_key, sealed[1:end])
+    return b"".join(decrypt_stream(io.BytesIO(sealed[end:]), key=key, context=context))

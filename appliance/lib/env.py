@@ -72,6 +72,15 @@ def choice(name: str, default: str, options: tuple[str, ...]) -> str:
     return value
 
 
+def several(name: str, options: tuple[str, ...]) -> frozenset[str]:
+    """Any of `options`, separated by commas; none by default."""
+    given = names(name, "")
+    for value in given:
+        if value not in options:
+            raise SettingError(f"{name}: {value!r} is not one of {', '.join(options)}.")
+    return frozenset(given)
+
+
 def names(name: str, default: str) -> list[str]:
     """A comma-separated list."""
     return [part.strip() for part in text(name, default).split(",") if part.strip()]

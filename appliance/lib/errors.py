@@ -6,7 +6,12 @@
     │   ├── UploadTooLarge         413
     │   └── UnsupportedType        415
     ├── SignInRefused              401  one message for every cause: no oracle
+    │   └── SignInLocked           429  too many tries, whether or not there is such a person
     ├── NotSignedIn                401
+    ├── ReauthenticationNeeded     403  a sensitive act asks for the password again
+    ├── SecondFactorRequired       403
+    ├── ScopeMissing               403  a token that was not made for this
+    ├── RateLimited                429
     ├── AccessEnded                403  a right was lost in the middle of an answer
     ├── NotFound                   404  missing and forbidden alike
     ├── Conflict                   409
@@ -15,6 +20,7 @@
         ├── AuditUnavailable            no record, no answer
         ├── DatabaseUnavailable
         ├── QueueUnavailable
+        ├── DirectoryUnavailable        passwords of directory accounts cannot be checked
         └── ModelUnavailable
             ├── ModelTimeout            slow, or silent in the middle of an answer
             ├── ModelBusy               its queue is full
@@ -26,6 +32,7 @@ task whether trying again can ever help.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 
@@ -77,6 +84,58 @@ class SignInRefused(ApplianceError):
     http_status = 401
     default_message = "That user name and password don’t match."
     default_hint = "Check both and try again."
+
+
+class RateLimited(ApplianceError):
+    """More than a person or address may do in a while. `retry_after_s` is when it is worth trying again."""
+
+    code = "rate_limited"
+    http_status = 429
+    permanent = False
+    default_message = "That is more than one person may ask in so short a time."
+
+    def __init__(self, message: str = "", *, retry_after_s: float, hint: str = "", code: str = "") -> None:
+        self.retry_after_s = max(1, math.ceil(retry_after_s))
+        super().__init__(message, hint=hint or f"Try again in {in_words(self.retry_after_s)}.", code=code)
+
+
+class SignInLocked(SignInRefused):
+    """Said after so many tries for any name, also for one that nobody has, and whatever the password is."""
+
+    code = "sign_in_locked"
+    http_status = 429
+    default_message = "There were too many tries to sign in."
+
+    def __init__(self, *, retry_after_s: float) -> None:
+        self.retry_after_s = max(1, math.ceil(retry_after_s))
+        super().__init__(hint=f"Try again in {in_words(self.retry_after_s)}, or ask an administrator.")
+
+
+def in_words(seconds: int) -> str:
+    """A wait as people say it: 1 second, 40 seconds, 15 minutes."""
+    amount, unit = (seconds, "second") if seconds < 120 else (math.ceil(seconds / 60), "minute")
+    return f"{amount} {unit}{'' if amount == 1 else 's'}"
+
+
+class ReauthenticationNeeded(ApplianceError):
+    code = "reauthentication_needed"
+    http_status = 403
+    default_message = "This needs your password again."
+    default_hint = "Enter it on the page, then repeat the request."
+
+
+class SecondFactorRequired(ApplianceError):
+    code = "second_factor_required"
+    http_status = 403
+    default_message = "Your role needs a second factor, and you have none yet."
+    default_hint = "Set one up on the page Sign-in security."
+
+
+class ScopeMissing(ApplianceError):
+    code = "scope_missing"
+    http_status = 403
+    default_message = "This token was not made for that."
+    default_hint = "Use a token with the scope it needs."
 
 
 class NotSignedIn(ApplianceError):
@@ -137,6 +196,18 @@ class QueueUnavailable(Unavailable):
     code = "queue_unavailable"
     default_message = "The work queue is not answering."
     default_hint = "The file is kept and will be read when the queue is back."
+
+
+class DirectoryUnavailable(Unavailable):
+    """The directory did not answer, or could not be trusted. `cause` says why, for administrators."""
+
+    code = "directory_unavailable"
+    default_message = "The staff directory is not answering, so your password could not be checked."
+    default_hint = "It may well be right. Try again in a few minutes, or tell an administrator."
+
+    def __init__(self, cause: str = "The directory does not answer.") -> None:
+        super().__init__()
+        self.cause = cause
 
 
 class ModelUnavailable(Unavailable):

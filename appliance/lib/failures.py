@@ -9,6 +9,7 @@ import errno
 import logging
 import sys
 
+from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -21,6 +22,9 @@ from appliance.lib.errors import (
     DatabaseUnavailable,
     DiskFull,
     NotFound,
+    NotSignedIn,
+    RateLimited,
+    SignInLocked,
     Unavailable,
     UploadTooLarge,
 )
@@ -59,6 +63,8 @@ def translate(error: BaseException) -> ApplianceError:
         return DiskFull()
     if isinstance(error, RequestDataTooBig):
         return UploadTooLarge("The request is larger than is accepted here.")
+    if isinstance(error, SessionInterrupted):  # ended by someone else while this request ran
+        return NotSignedIn()
     if isinstance(error, SuspiciousOperation):
         return BadRequest()
     log.error("unexpected %s", type(error).__name__, exc_info=error)
@@ -91,6 +97,8 @@ def respond(request: HttpRequest, failure: BaseException) -> HttpResponse:
             response = render(None, "error.html", context, status=error.http_status)
     if isinstance(error, Unavailable):
         response["Retry-After"] = "10"
+    elif isinstance(error, (RateLimited, SignInLocked)):
+        response["Retry-After"] = str(error.retry_after_s)
     if error.http_status == 401 and request.path.startswith(("/v1/", "/api/")):
         response["WWW-Authenticate"] = "Bearer"
     return response

@@ -12,9 +12,10 @@ from django.db import connection, connections
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
+from appliance.accounts.directory import state as directory_state
 from appliance.celery import app
 from appliance.documents import antivirus
-from appliance.lib.errors import ApplianceError
+from appliance.lib.errors import ApplianceError, DirectoryUnavailable
 from appliance.llm import client
 from appliance.ops.models import Pulse
 
@@ -34,6 +35,7 @@ def check() -> dict[str, Part]:
         "model": _model,
         "reranker": _reranker,
         "scanner": _scanner,
+        "directory": _directory,
     }
     with ThreadPoolExecutor(max_workers=len(parts)) as pool:
         asked = {name: pool.submit(_contained, part) for name, part in parts.items()}
@@ -83,6 +85,26 @@ def _scanner() -> Part:
     version, _, signatures = antivirus.version().partition("/")
     dated = f", signatures {signatures.replace('/', ' of ', 1)}" if signatures else ""
     return {"status": "ok", "detail": f"{version}{dated}. Every file is scanned before it is read."}
+
+
+def _directory() -> Part:
+    if settings.DIRECTORY is None:
+        return {"status": "off", "detail": "No directory is set (APPLIANCE_LDAP_URL). Accounts are local."}
+    from appliance.accounts.directory.connection import connected  # python-ldap is there only with a directory
+
+    try:
+        with connected(settings.DIRECTORY, timeout_s=settings.DIRECTORY.timeout_s):
+            pass
+    except DirectoryUnavailable as error:
+        return {"status": "down", "detail": error.cause}
+    state = directory_state.current()
+    if state is None or state.synced_at is None:
+        return {"status": "ok", "detail": "The directory answers. It has not been synced yet."}
+    if state.problem:
+        return {"status": "ok", "detail": f"The directory answers. The last sync was refused: {state.problem}"}
+    conflicts = len(state.report.get("conflicts", ()))
+    left = f" {conflicts} entries were left alone: see People." if conflicts else ""
+    return {"status": "ok", "detail": f"Last synced at {timezone.localtime(state.synced_at):%H:%M:%S}.{left}"}
 
 
 def _model() -> Part:

@@ -1,13 +1,22 @@
-"""Addresses of the probes, the status page and the audit's pages."""
+"""Addresses of the probes, the status page, groups and the audit's pages."""
 
 from django.urls import path
 
-from appliance.ops import audit_pages, probes, views
+from appliance.ops import audit_pages, group_pages, probes, views
 
 urlpatterns = [
     path("api/v1/health/live", probes.live),
     path("api/v1/health/ready", probes.ready),
     path("status", views.status),
+    path("groups", group_pages.groups),
+    path("groups/make", group_pages.make),
+    path("groups/<uuid:group_id>", group_pages.group),
+    path("groups/<uuid:group_id>/roles", group_pages.give_role),
+    path("groups/<uuid:group_id>/roles/<int:grant_id>/take", group_pages.take_role),
+    path("groups/<uuid:group_id>/collections", group_pages.map_collection),
+    path("groups/<uuid:group_id>/collections/<uuid:grant_id>/remove", group_pages.unmap_collection),
+    path("groups/<uuid:group_id>/members", group_pages.join),
+    path("groups/<uuid:group_id>/members/<uuid:person_id>/leave", group_pages.leave),
     path("audit", audit_pages.events),
     path("audit/events/<uuid:uid>", audit_pages.event),
 ]

@@ -20,6 +20,7 @@ _WORDS = {
     "queue": ("Work queue", "Uploads are kept and wait. Questions are answered as before."),
     "workers": ("Background workers", "Uploads wait until a worker runs. Questions are answered as before."),
     "scanner": ("Virus scanner", "Uploads are kept and wait until it answers. Questions are answered as before."),
+    "directory": ("Staff directory", "Its people cannot sign in; their sessions last a while. Local accounts can."),
     "model": ("Model server", "Questions cannot be answered until it runs. Documents can be opened."),
     "reranker": ("Reranker", "Searches go on without it, in the order that meaning and words give."),
 }

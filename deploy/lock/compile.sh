@@ -11,6 +11,10 @@ for name in torch cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidi
   skip="$skip --no-emit-package $name"
 done
 # shellcheck disable=SC2086
-exec .venv/bin/uv pip compile pyproject.toml --extra web --extra ingest --extra inference --extra dev \
+.venv/bin/uv pip compile pyproject.toml --extra web --extra ingest --extra inference --extra dev \
   --override deploy/lock/overrides.txt --python-version 3.11.2 --no-header --no-annotate $skip \
   -o deploy/lock/requirements.txt --quiet "$@"
+# Apart, because python-ldap is built from source where it is installed: without its headers the rest still goes in.
+exec .venv/bin/uv pip compile pyproject.toml --extra directory --constraint deploy/lock/requirements.txt \
+  --no-emit-package asgiref --no-emit-package django --no-emit-package sqlparse \
+  --python-version 3.11.2 --no-header --no-annotate -o deploy/lock/directory.txt --quiet "$@"

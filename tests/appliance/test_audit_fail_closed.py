@@ -107,7 +107,7 @@ def test_pages_of_documents_do_not_open(browser: httpx.Client, document: dict[st
 
 
 def test_nobody_signs_in(desk: Desk) -> None:
-    from django.contrib.sessions.models import Session
+    from appliance.accounts.models import Session
 
     def sign_in(client: httpx.Client, password: str) -> httpx.Response:
         fields = {"username": "alice", "password": password, "csrfmiddlewaretoken": client.cookies["reading_room_csrf"]}

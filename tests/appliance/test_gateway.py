@@ -65,7 +65,10 @@ def test_a_grounded_answer_names_places_that_hold_its_words(
 def test_a_streamed_answer_is_the_same_answer(gateway: openai.OpenAI, alice: httpx.Client, contracts: str) -> None:
     def ask(stream: bool) -> object:
         return gateway.chat.completions.create(
-            model="extractive", messages=MESSAGES, stream=stream, extra_body={"collections": [contracts]}
+            model="extractive",
+            messages=MESSAGES,
+            stream=stream,
+            extra_body={"collections": [contracts]} | ({"stream_options": {"include_usage": True}} if stream else {}),
         )
 
     content, annotations, finishes, usages = "", [], [], []

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 
 import httpx
 import pytest
 from appliance_desk import Desk, evidence_since, last_event_id, refusal
-from django.contrib.sessions.backends.db import SessionStore
+from axes.models import AccessAttempt
+from django.contrib.sessions.backends.base import UpdateError
+from django.db import connections
+from django.test import Client as DjangoClient
+from django.test import override_settings
+from django.utils import timezone
+
+from appliance.accounts import throttle
+from appliance.accounts.actions import do_create_user
+from appliance.accounts.models import Allowance, Session
+from appliance.accounts.session_store import SessionStore, end
+from appliance.accounts.standing import in_good_standing
+from appliance.audit.record import Actor, text_digest
+from appliance.lib.errors import RateLimited
+from appliance.ops.commands import COMMAND
 
 SESSION, CSRF = "reading_room_session", "reading_room_csrf"
 
@@ -156,3 +173,201 @@ def test_every_page_carries_the_strict_headers(browser: httpx.Client) -> None:
 
 def test_a_request_id_sent_by_the_caller_is_not_taken_over(browser: httpx.Client) -> None:
     assert browser.get("/library", headers={"X-Request-Id": "f" * 16}).headers["X-Request-Id"] != "f" * 16
+
+
+def session_of(client: httpx.Client) -> Session:
+    return Session.objects.get(pk=client.cookies[SESSION])
+
+
+def post(client: httpx.Client, address: str, **fields: str) -> httpx.Response:
+    return client.post(address, data=form(client, **fields), headers={"Referer": str(client.base_url)})
+
+
+def test_the_banner_is_read_before_signing_in(desk: Desk, browser: httpx.Client) -> None:
+    with desk.anonymous() as client:
+        assert "For authorised staff of the trust only." in client.get("/sign-in").text
+    assert "For authorised staff of the trust only." not in browser.get("/library").text
+
+
+def test_a_cookie_that_is_sent_again_after_sign_out_is_refused_and_recorded(desk: Desk, browser: httpx.Client) -> None:
+    key, ended = browser.cookies[SESSION], session_of(browser)
+    post(browser, "/sign-out")
+    before = last_event_id()
+    with desk.anonymous() as thief:
+        thief.cookies.set(SESSION, key, domain="127.0.0.1")
+        assert thief.get("/library").status_code == 302
+    (event,) = evidence_since(before)
+    assert (event["action"], event["outcome"]) == ("session.replay", "refused")
+    assert {entity["id"] for entity in event["entities"]} == {str(ended.user_id), str(ended.id)}
+    with desk.anonymous() as guesser:
+        guesser.cookies.set(SESSION, "b" * 32, domain="127.0.0.1")
+        assert guesser.get("/library").status_code == 302
+    assert len(evidence_since(before)) == 1
+
+
+def test_the_key_of_a_session_is_in_no_record_and_on_no_page(browser: httpx.Client) -> None:
+    key, public = browser.cookies[SESSION], str(session_of(browser).id)
+    (event, *_) = [e for e in evidence_since(0, action="session.start") if e["agent"]["session"] == public]
+    assert key not in str(event)
+    assert key not in browser.get("/sessions").text
+
+
+def test_people_see_their_sessions_and_end_them(desk: Desk, browser: httpx.Client) -> None:
+    with closing(desk.room.browser_session("alice")) as other, closing(desk.room.browser_session("bob")) as bob:
+        listed = browser.get("/sessions").text
+        assert f"/sessions/{session_of(other).id}/end" in listed and str(session_of(bob).id) not in listed
+        assert "This one" in listed and f"/sessions/{session_of(browser).id}/end" not in listed
+        for address in (f"/sessions/{session_of(bob).id}/end", f"/sessions/{uuid.uuid4()}/end"):
+            assert post(browser, address).status_code == 404
+        assert bob.get("/library").status_code == 200
+        before = last_event_id()
+        assert post(browser, f"/sessions/{session_of(other).id}/end").headers["Location"] == "/sessions"
+        assert [e["action"] for e in evidence_since(before)] == ["session.revoke"]
+        assert_signed_out(other)
+        assert browser.get("/library").status_code == 200
+
+
+def test_signing_out_everywhere_else_leaves_this_session(desk: Desk, browser: httpx.Client) -> None:
+    with closing(desk.room.browser_session("alice")) as other:
+        assert post(browser, "/sessions/end-others").status_code == 302
+        assert_signed_out(other)
+    assert browser.get("/library").status_code == 200
+
+
+def test_a_session_that_was_ended_is_not_brought_back_by_a_request_under_way(browser: httpx.Client) -> None:
+    under_way = SessionStore(browser.cookies[SESSION])
+    under_way["seen_at"] = time.time()
+    end(Session.objects.filter(pk=browser.cookies[SESSION]))
+    with pytest.raises(UpdateError):
+        under_way.save()
+    assert_signed_out(browser)
+
+
+def test_whoever_asked_in_a_session_stands_as_long_as_it_does(browser: httpx.Client) -> None:
+    row = session_of(browser)
+    actor = Actor(user_id=row.user_id, name="alice", session=str(row.id))
+    assert in_good_standing(actor)
+    post(browser, "/sign-out")
+    assert not in_good_standing(actor)
+    assert not in_good_standing(Actor(user_id=row.user_id, name="alice", session="made up"))
+
+
+def test_an_administrator_ends_a_person_s_sessions_after_giving_the_password_again(
+    desk: Desk, browser: httpx.Client
+) -> None:
+    person = session_of(browser).user_id
+    with closing(desk.room.browser_session("root")) as root, closing(desk.room.browser_session("bob")) as bob:
+        address = f"/sessions/of/{person}"
+        assert "Firefox" not in root.get(address).text and root.get(address).status_code == 200
+        assert bob.get(address).status_code == 404 == post(bob, f"{address}/end").status_code
+        stale = SessionStore(root.cookies[SESSION])
+        stale["proved_at"] = time.time() - 601
+        stale.save()
+        asked = post(root, f"{address}/end")
+        assert asked.status_code == 403 and 'name="current_password"' in asked.text
+        assert browser.get("/library").status_code == 200
+        assert post(root, f"{address}/end", current_password="wrong").status_code == 403
+        assert browser.get("/library").status_code == 200
+        before = last_event_id()
+        assert post(root, f"{address}/end", current_password=desk.room.passwords["root"]).status_code == 302
+        assert [e["action"] for e in evidence_since(before)] == ["session.reauthenticate", "session.revoke"]
+        assert_signed_out(browser)
+
+
+def test_a_form_keeps_what_was_entered_while_the_password_is_asked_again(desk: Desk, browser: httpx.Client) -> None:
+    stale = SessionStore(browser.cookies[SESSION])
+    stale["proved_at"] = time.time() - 601
+    stale.save()
+    fields = {"name": "A <laptop>", "days": "7", "scopes": ["search", "chat"]}
+    asked = browser.post("/tokens/new", data=form(browser) | fields, headers={"Referer": desk.room.url})
+    assert asked.status_code == 403
+    for kept in ("A &lt;laptop&gt;", 'value="search"', 'value="chat"', 'action="/tokens/new"'):
+        assert kept in asked.text
+    assert asked.text.count('name="csrfmiddlewaretoken"') == 3  # its own, and the menu's two
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_too_many_wrong_passwords_lock_a_name_whether_or_not_it_is_somebody_s(desk: Desk, exists: bool) -> None:
+    name, password = f"lena-{uuid.uuid4().hex[:8]}", "the right long password"
+    person = do_create_user(name, password, actor=COMMAND) if exists else None
+
+    def attempt(client: httpx.Client, given: str) -> httpx.Response:
+        return post(client, "/sign-in", username=name, password=given)
+
+    with desk.anonymous() as client:
+        client.get("/sign-in")
+        for _ in range(9):
+            assert attempt(client, "wrong").status_code == 422
+        before = last_event_id()
+        locked = [attempt(client, given) for given in ("wrong", "wrong", password)]
+        for response in locked:
+            assert response.status_code == 429 and "too many tries" in response.text
+            assert int(response.headers["Retry-After"]) == 900
+        events = evidence_since(before)
+        assert all(e["outcome"] == "refused" and e["detail"]["locked"] for e in events) and len(events) == 3
+        assert name not in str(list(AccessAttempt.objects.values_list()))
+        if person is None:
+            return
+        with closing(desk.room.browser_session("root")) as root:
+            assert "Unlock sign-in" in root.get(f"/sessions/of/{person.pk}").text
+            assert post(root, f"/sessions/of/{person.pk}/unlock").status_code == 302
+        assert attempt(client, password).status_code == 302
+
+
+def test_a_lock_ends_by_itself_and_by_the_right_password_before_it(desk: Desk) -> None:
+    name, password = f"lena-{uuid.uuid4().hex[:8]}", "the right long password"
+    do_create_user(name, password, actor=COMMAND)
+    with desk.anonymous() as client:
+        client.get("/sign-in")
+        for _ in range(10):
+            post(client, "/sign-in", username=name, password="wrong")
+        assert post(client, "/sign-in", username=name, password=password).status_code == 429
+        AccessAttempt.objects.filter(username=text_digest(name)).update(
+            attempt_time=timezone.now() - timedelta(seconds=901)
+        )
+        assert post(client, "/sign-in", username=name, password=password).status_code == 302
+    assert not AccessAttempt.objects.filter(username=text_digest(name)).exists()
+
+
+def test_an_address_is_locked_by_wrong_passwords_for_many_names(desk: Desk) -> None:
+    """In this process, behind the proxy: it says who the client is."""
+    client = DjangoClient(SERVER_NAME="127.0.0.1")
+    with override_settings(BEHIND_TLS=True, SIGN_IN_ADDRESS_LIMIT=4, SECURE_SSL_REDIRECT=False):
+
+        def attempt(address: str, name: str, password: str) -> int:
+            return client.post(
+                "/sign-in",
+                {"username": name, "password": password},
+                headers={"X-Real-IP": address},
+            ).status_code
+
+        assert [attempt("192.0.2.7", f"nobody{n}", "wrong") for n in range(5)] == [422, 422, 422, 429, 429]
+        assert attempt("192.0.2.7", "alice", desk.room.passwords["alice"]) == 429
+        assert attempt("192.0.2.8", "alice", desk.room.passwords["alice"]) == 302
+    AccessAttempt.objects.filter(ip_address="192.0.2.7").delete()
+
+
+def test_signing_in_too_often_from_one_address_is_refused_with_a_time(desk: Desk) -> None:
+    client = DjangoClient(SERVER_NAME="127.0.0.1")
+    Allowance.objects.filter(key__startswith="sign-in:").delete()
+    with override_settings(SIGN_IN_PER_MINUTE=2):
+        answers = [client.post("/sign-in", {"username": "", "password": ""}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [422, 422, 429]
+    assert 1 <= int(answers[2].headers["Retry-After"]) <= 30
+
+
+def test_requests_at_the_same_instant_cannot_both_have_the_last_of_an_allowance(django_room: object) -> None:
+    whose = uuid.uuid4()
+
+    def take(_: int) -> bool:
+        try:
+            throttle.take(throttle.SEARCH, whose)
+        except RateLimited as error:
+            assert 1 <= error.retry_after_s <= 10
+            return False
+        finally:
+            connections.close_all()
+        return True
+
+    with override_settings(SEARCH_PER_MINUTE=6), ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(take, range(24))) == 6

@@ -51,6 +51,13 @@ def test_every_page_is_accessible(visit: Visit, width: int, scheme: str) -> None
     for address in (document, "/library", "/library?q=nothing-has-this-name", "/conversations", "/help/shortcuts"):
         page.goto(address)
         check(page)
+    for address in ("/sessions", "/second-factor", "/tokens"):
+        page.goto(address)
+        check(page)
+    page.goto("/second-factor")
+    page.get_by_role("button", name="Set up an authenticator app").click()
+    page.get_by_label("Code that the app shows now").wait_for()
+    check(page)
     page.goto("/library")
     page.goto(str(page.locator(".side-nav a[href^='/library/']").first.get_attribute("href")))
     check(page)

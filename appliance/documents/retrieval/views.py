@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
+from appliance.accounts import throttle
 from appliance.accounts.sessions import actor_of, current_user, page
 from appliance.documents.access import access_collection
 from appliance.documents.audited import do_search
@@ -37,6 +38,7 @@ def trial(request: HttpRequest, collection_id: uuid.UUID) -> HttpResponse:
     status = 200
     if question:
         try:
+            throttle.take(throttle.SEARCH, user.pk)
             found = do_search(user, question, actor=actor_of(request), collection_ids=[collection.pk], k=_SHOWN)
         except ApplianceError as error:
             if error.http_status == 404:
