@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from appliance.accounts.directory.state import vouches_for
 from appliance.accounts.models import ApiToken
 from appliance.audit.models import EventType, Outcome
 from appliance.audit.record import Actor, Entity, Event, record
@@ -42,8 +43,8 @@ def find(secret: str, *, address: str = "") -> ApiToken:
     token = ApiToken.objects.select_related("user").filter(token_hash=digest(secret)).first()
     if token is None:
         raise _unusable()
-    if not token.usable(now=now) or not token.user.is_active:
-        cause = "revoked" if token.revoked_at else "account_disabled" if token.usable(now=now) else "expired"
+    cause = _cause(token, now)
+    if cause:
         actor = Actor(token=token.prefix, address=address)
         about = (Entity("user", str(token.user_id)), Entity("token", token.prefix))
         event = Event(EventType.REFUSAL, "token.use", Outcome.REFUSED, entities=about, detail={"cause": cause})
@@ -52,6 +53,17 @@ def find(secret: str, *, address: str = "") -> ApiToken:
     if token.used_at is None or now - token.used_at > _USE_GRANULARITY:
         ApiToken.objects.filter(pk=token.pk).update(used_at=now)
     return token
+
+
+def _cause(token: ApiToken, now: datetime) -> str:
+    """Why a token cannot be used now; empty when it can."""
+    if token.revoked_at:
+        return "revoked"
+    if not token.usable(now=now):
+        return "expired"
+    if not token.user.is_active:
+        return "account_disabled"
+    return "" if vouches_for(token.user) else "directory_silent"
 
 
 def _unusable() -> NotSignedIn:

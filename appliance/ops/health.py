@@ -101,9 +101,9 @@ def _directory() -> Part:
     if state is None or state.synced_at is None:
         return {"status": "ok", "detail": "The directory answers. It has not been synced yet."}
     if state.problem:
-        return {"status": "ok", "detail": f"The directory answers. The last sync was refused: {state.problem}"}
+        return {"status": "ok", "detail": f"The directory answers. The last sync changed nothing: {state.problem}"}
     conflicts = len(state.report.get("conflicts", ()))
-    left = f" {conflicts} entries were left alone: see People." if conflicts else ""
+    left = f" Entries left alone: {conflicts}. See People." if conflicts else ""
     return {"status": "ok", "detail": f"Last synced at {timezone.localtime(state.synced_at):%H:%M:%S}.{left}"}
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from appliance_desk import Room, evidence_since, last_event_id
 from django.db import connections
@@ -22,10 +23,12 @@ pytest.importorskip("ldap", reason="python-ldap is not installed")
 from directory_room import DirectoryRoom, directory_room, forget_directory
 from directory_server import PASSWORD, DirectoryServer, crowd, is_installed
 
+from appliance.accounts.actions import do_issue_token
 from appliance.accounts.directory.options import ACTIVE_DIRECTORY
 from appliance.accounts.directory.sync import SyncRefused
 from appliance.accounts.models import ApiToken, DirectoryState, Group, Membership, Session, User
 from appliance.lib.errors import AccessEnded, DirectoryUnavailable
+from appliance.ops.commands import COMMAND
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason="slapd is not installed")
 
@@ -206,15 +209,24 @@ def test_sessions_outlive_the_directory_for_a_while_and_then_say_why(
 ) -> None:
     server.add_person("ann")
     client, _ = place.sign_in("ann", PASSWORD)
-    with closing(client), server.down():
+    headers = {"Authorization": f"Bearer {do_issue_token('ann', name='t', days=1, actor=COMMAND)[1]}"}
+    with closing(client), closing(httpx.Client(base_url=place.url, headers=headers, trust_env=False)) as program:
+        server.stop()
         assert client.get("/library").status_code == 200
+        assert program.get("/api/v1/collections").status_code == 200
         DirectoryState.objects.update(reached_at=timezone.now() - timezone.timedelta(seconds=601))
         before = last_event_id()
         ended = client.get("/library")
         assert ended.status_code == 503
         assert "directory_silent" in ended.text and "you were signed out" in ended.text
         assert client.get("/library").headers["Location"].startswith("/sign-in")
-    assert [event["action"] for event in evidence_since(before)] == ["session.directory_silent"]
+        assert program.get("/api/v1/collections").status_code == 401
+        server.start()
+        # An answer is enough, even one that the password is wrong.
+        assert place.answer("ann", "wrong").status_code == 422
+        assert program.get("/api/v1/collections").status_code == 200
+    done = [event["action"] for event in evidence_since(before)]
+    assert done == ["session.directory_silent", "token.use", "session.start"]
 
 
 # Sync -------------------------------------------------------------------------------------------------------------
@@ -252,11 +264,9 @@ def test_a_leaver_s_name_passes_to_a_newcomer_without_the_leaver_s_rights(
 def test_who_is_switched_off_loses_session_token_and_running_answer_within_five_seconds(
     place: DirectoryRoom, server: DirectoryServer
 ) -> None:
-    from appliance.accounts.actions import do_issue_token
     from appliance.accounts.standing import in_good_standing
     from appliance.audit.record import Actor
     from appliance.chat.watching import while_allowed
-    from appliance.ops.commands import COMMAND
 
     dn = server.add_person("ann")
     server.add_person("ben")
@@ -378,6 +388,35 @@ def test_names_of_local_accounts_are_left_alone(place: DirectoryRoom, server: Di
     assert codes == {("person", "cora"): "name_of_a_local_account", ("group", "legal"): "name_of_a_local_account"}
     root.refresh_from_db()
     assert (root.source, root.directory_id) == ("local", None)
+
+
+def test_a_long_group_of_active_directory_comes_in_pieces() -> None:
+    from appliance.accounts.directory.entries import member_range
+
+    assert member_range({"cn": [b"g"], "member;range=0-1499": [b"a", b"b"], "member": []}, "member") == (
+        [b"a", b"b"],
+        1500,
+    )
+    assert member_range({"member;range=1500-*": [b"c"]}, "member") == ([b"c"], None)
+    assert member_range({"member": [b"a"]}, "member") == ([b"a"], None)
+    assert member_range({}, "member") == ([], None)
+
+
+def test_doctor_says_what_the_last_sync_left_or_would_not_do(place: DirectoryRoom, server: DirectoryServer) -> None:
+    from appliance.ops import health
+
+    people = [server.add_person(f"person{n}") for n in range(7)]
+    server.add_person("cora")
+    place.sync()
+    with override_settings(DIRECTORY=server.options()):
+        assert "Entries left alone: 1" in health._directory()["detail"]
+        server.remove(*people[1:])
+        with pytest.raises(SyncRefused):
+            place.sync()
+        assert place.answer("person0", PASSWORD).status_code == 302  # an answer clears nothing
+        assert "changed nothing: 6 of 7 people would be switched off" in health._directory()["detail"]
+    with override_settings(DIRECTORY=None):
+        assert health._directory()["status"] == "off"
 
 
 def test_active_directory_s_attributes(place: DirectoryRoom, server: DirectoryServer) -> None:

@@ -25,7 +25,6 @@ from appliance.accounts.directory.reading import entry_of, normal
 from appliance.accounts.models import Group, Membership, Source, User
 from appliance.audit.models import EventType
 from appliance.audit.record import SYSTEM, Entity, Event, record
-from appliance.lib.errors import DirectoryUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -172,9 +171,6 @@ def _bounded(asked: Future[_Found | None], timeout_s: float) -> _Found | None:
     except TimeoutError as error:
         asked.cancel()
         raise unavailable(error, configured(settings.DIRECTORY)) from None
-    except DirectoryUnavailable as error:
-        state.not_reached(error.cause)
-        raise
 
 
 def _account(found: _Found) -> User | None:

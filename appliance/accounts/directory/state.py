@@ -14,11 +14,11 @@ from appliance.accounts.models import DirectoryState, Source, User
 
 def reached() -> None:
     """The directory answered just now."""
-    DirectoryState.objects.update_or_create(pk=1, defaults={"reached_at": Now(), "problem": ""})
+    DirectoryState.objects.update_or_create(pk=1, defaults={"reached_at": Now()})
 
 
 def not_reached(cause: str) -> None:
-    """It did not, and why."""
+    """A sync could not reach it, and why. The next sync that does clears this."""
     DirectoryState.objects.update_or_create(pk=1, defaults={"problem": cause[:500]})
 
 
