@@ -54,6 +54,17 @@ class Entity:
         return {key: value for key, value in pairs.items() if value is not None}
 
 
+def asked_for(kind: str, ids: Iterable[uuid.UUID | str]) -> tuple[Entity, ...]:
+    """The things of `kind` that somebody named by id. What is no id names nothing, and is not kept: it may be text."""
+    found = []
+    for given in ids:
+        try:
+            found.append(Entity(kind, str(uuid.UUID(str(given)))))
+        except ValueError:
+            continue
+    return tuple(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """What is to be recorded. `detail` holds counts, codes and hashes, never a question, answer or passage."""

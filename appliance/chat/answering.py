@@ -22,7 +22,7 @@ from django.conf import settings
 from appliance.accounts.models import User
 from appliance.accounts.standing import in_good_standing
 from appliance.audit.models import EventType, Outcome
-from appliance.audit.record import Actor, Entity, Event, record
+from appliance.audit.record import Actor, Entity, Event, asked_for, record
 from appliance.chat.grounding import prompt
 from appliance.chat.grounding.holder import AnswerHolder, HeldSentence
 from appliance.chat.grounding.passages import number_passages
@@ -170,7 +170,7 @@ async def _written(question: Question, holder: AnswerHolder) -> AsyncGenerator[W
 
 
 def _record_intent(question: Question) -> None:
-    entities = (*question.about, *(Entity("collection", str(pk)) for pk in question.collection_ids))
+    entities = (*question.about, *asked_for("collection", question.collection_ids))
     detail = {"chars": len(question.text), "effort": question.effort, "turns": len(question.history)}
     event = Event(EventType.INTENT, "answer.ask", correlation=question.correlation, entities=entities, detail=detail)
     record(event, actor=question.actor)

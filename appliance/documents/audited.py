@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from appliance.accounts.models import User
 from appliance.audit.models import EventType, Outcome
-from appliance.audit.record import Actor, Entity, Event, record
+from appliance.audit.record import Actor, Entity, Event, asked_for, record
 from appliance.documents.retrieval.find import Found, find
 from appliance.documents.search import SearchResult, search
 from appliance.lib.failures import translate
@@ -26,7 +26,7 @@ def do_search(
         lambda result: tuple(passage.entity() for passage in result.passages),
         lambda result: result.coverage.as_dict() | {"passages": len(result.passages)},
         actor=actor,
-        scope=tuple(Entity("collection", str(collection_id)) for collection_id in collection_ids),
+        scope=asked_for("collection", collection_ids),
         detail={"chars": len(query), "k": k},
     )
 
@@ -43,8 +43,8 @@ def do_find(
     limit: int = 50,
 ) -> Found:
     """Finds words for `user` and records the places shown. Raises what `find` raises, recorded as failed."""
-    collections = tuple(Entity("collection", str(collection_id)) for collection_id in collection_ids)
-    document = (Entity("document", str(document_id)),) if document_id is not None else ()
+    collections = asked_for("collection", collection_ids)
+    document = asked_for("document", () if document_id is None else (document_id,))
     return _recorded(
         "find",
         lambda: find(

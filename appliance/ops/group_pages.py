@@ -17,7 +17,9 @@ from appliance.accounts import people as acts
 from appliance.accounts.models import Group, Membership, Role, RoleGrant, User
 from appliance.accounts.people_views import administrators_only, person_by, said, to_change
 from appliance.accounts.sessions import actor_of, current_user
+from appliance.documents.actions import do_grant
 from appliance.documents.grants.actions import Wanted, do_add_grant, do_remove_grant
+from appliance.documents.grants.preview import concerned, preview
 from appliance.documents.models import Collection, Effect, Grant, GrantRole
 from appliance.lib.errors import ApplianceError, BadRequest, Conflict, NotFound
 
@@ -119,12 +121,32 @@ def map_collection(request: HttpRequest, group_id: uuid.UUID) -> HttpResponse:
         same = Grant.objects.filter(group=shown, collection=collection, role=role, effect=Effect.ALLOW, ends_at=None)
         if same.exists():
             raise Conflict(f"{shown} is mapped to {collection} that way already.", code="mapped_already")
+        if "preview" in request.POST:
+            return _preview(request, shown, collection, role)
         made = do_add_grant(
             collection, Wanted(user=None, group=shown, role=role), acting_user=by, actor=actor_of(request)
         )
     except ApplianceError as error:
         return _group(request, shown, error=error)
     return said(f"/groups/{shown.pk}", "The collection was mapped." if isinstance(made, Grant) else _WAITS)
+
+
+def _preview(request: HttpRequest, shown: Group, collection: Collection, role: str) -> HttpResponse:
+    """Who would gain what from the mapping. An administrator is told collections, no document."""
+    wanted, by = Wanted(user=None, group=shown, role=role), current_user(request)
+
+    def change() -> None:
+        do_grant(collection, group=shown, role=role, acting_user=by, actor=actor_of(request))
+
+    found = preview(change, people=concerned(groups=[shown.pk]), collections=[collection.pk])
+    context = {
+        "preview": found,
+        "what": wanted.in_words(collection),
+        "action": f"/groups/{shown.pk}/collections",
+        "back": f"/groups/{shown.pk}",
+        "fields": [("collection", str(collection.pk)), ("role", role)],
+    }
+    return render(request, "documents/preview.html", context)
 
 
 @to_change

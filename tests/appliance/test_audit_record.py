@@ -216,3 +216,22 @@ def test_nobody_changes_the_audit(django_room: Room, alice: httpx.Client, table:
     with as_owner(django_room) as owner, pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
         owner.execute(statement)
     assert (AuditEvent.objects.count(), AuditEntity.objects.count()) == (events, entities)
+
+
+@pytest.mark.parametrize("wrong", ["0", "x" * 300, "Matter of Smith"])
+def test_what_is_no_id_is_neither_kept_nor_breaks_the_page_of_the_audit(
+    desk: Desk, alice: httpx.Client, wrong: str
+) -> None:
+    before = last_event_id()
+    asked = [
+        alice.post("/api/v1/search", json={"query": "cleaning", "collections": [wrong]}),
+        alice.post("/api/v1/find", json={"query": "cleaning", "document": wrong}),
+        alice.post(
+            "/v1/chat/completions",
+            json={"model": "extractive", "messages": [{"role": "user", "content": "Hi?"}], "collections": [wrong]},
+        ),
+    ]
+    assert [answer.status_code for answer in asked] == [404, 404, 404]
+    assert len(events := evidence_since(before)) == 6 and wrong not in [e["id"] for x in events for e in x["entities"]]
+    with closing(desk.room.browser_session("cora")) as cora:
+        assert cora.get("/audit").status_code == 200

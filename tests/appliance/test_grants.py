@@ -174,3 +174,47 @@ def test_the_page_adds_previews_and_removes(desk: Desk, mary: httpx.Client, matt
         assert send(stranger, page, **form).status_code == 404
         assert send(stranger, f"{page}/preview", **form).status_code == 404
         assert stranger.get("/access").status_code == 404
+
+
+def test_a_session_left_open_changes_no_access(desk: Desk, matter: str) -> None:
+    from appliance.accounts.models import Session
+    from appliance.accounts.session_store import SessionStore
+    from appliance.accounts.sessions import PROVED_AT
+
+    page = f"/manage/collections/{matter}/access"
+    form = {"kind": "user", "name": "charlie", "role": "reader", "effect": "allow"}
+    with signed_in(desk, "mary") as browser:
+        key = browser.cookies["reading_room_session"]
+        store = SessionStore(key)
+        store[PROVED_AT] = 0
+        store.save()
+        assert Session.objects.filter(user__username="mary").exists()
+        asked = send(browser, page, **form)
+        assert asked.status_code == 403 and "password" in words(asked)
+        assert browser.get(page).status_code == 200
+        assert not Grant.objects.filter(collection=matter, user__username="charlie").exists()
+        wrong = send(browser, page, **form, current_password="not it")
+        assert not Grant.objects.filter(collection=matter, user__username="charlie").exists(), wrong.status_code
+        assert send(browser, page, **form, current_password=desk.room.passwords["mary"]).status_code == 303
+        assert Grant.objects.filter(collection=matter, user__username="charlie").exists()
+
+
+def test_an_administrator_s_mapping_is_previewed_and_what_benefits_them_is_approved(
+    desk: Desk, mary: httpx.Client, matter: str
+) -> None:
+    added(mary, matter, "ledger.txt", b"The ledger of the mill.")
+    members = tuple(User.objects.filter(username="charlie"))
+    group = do_create_group(f"group-{uuid.uuid4().hex[:8]}", members=members, actor=COMMAND)
+    address, form = f"/groups/{group.pk}/collections", {"collection": matter, "role": "reader"}
+    approver = new_person(desk, Role.CONTENT_APPROVER)
+    with signed_in(desk, "root") as root, signed_in(desk, approver) as second:
+        said = words(send(root, address, preview="1", **form))
+        assert "Charlie (demo)" in said and "Matter " in said and "ledger" not in said
+        assert not Grant.objects.filter(group=group).exists()
+        group.members.add(User.objects.get(username="root"))
+        send(root, address, **form)
+        assert not Grant.objects.filter(group=group).exists()
+        waiting = Approval.objects.get(kind="grant.add", change__group=str(group.pk))
+        assert send(second, f"/approvals/{waiting.pk}", decision="approved").status_code == 303
+        assert Grant.objects.filter(group=group, collection=matter, role="reader").count() == 1
+    group.delete()

@@ -15,7 +15,9 @@ import openai
 import psycopg
 import pytest
 from appliance_desk import until
+from langchain_openai import ChatOpenAI
 from openai.types.chat import ChatCompletionChunk
+from pydantic import BaseModel, SecretStr
 
 from appliance.ops.stack import Stack
 from inference.gptoss.tiny import write_tiny
@@ -34,6 +36,14 @@ WEATHER = {
         },
     },
 }
+
+
+class Rent(BaseModel):
+    """A rent."""
+
+    unit: bool
+    paid: bool
+
 
 # A model with random weights ends when it happens to; this keeps it busy.
 ENDLESS = {
@@ -140,6 +150,22 @@ def test_a_forced_function_call_comes_through_the_gateway(gateway: openai.OpenAI
     (call,) = answer.choices[0].message.tool_calls or []
     assert call.type == "function"
     assert json.loads(call.function.arguments)["letter"] in ("a", "b")
+
+
+def test_langchain_s_tools_and_structured_output_come_through_the_gateway(gateway: openai.OpenAI, room: Room) -> None:
+    with httpx.Client(trust_env=False, timeout=60) as transport:
+        model = ChatOpenAI(
+            base_url=f"{room.url}/v1",
+            api_key=SecretStr(str(gateway.api_key)),
+            model="model",
+            max_retries=0,
+            max_tokens=300,
+            seed=7,
+            http_client=transport,
+        )
+        called = model.bind_tools([Rent], tool_choice="Rent").invoke("Hello?")
+        assert called.tool_calls[0]["name"] == "Rent" and set(called.tool_calls[0]["args"]) == {"unit", "paid"}
+        assert isinstance(model.with_structured_output(Rent, method="json_schema").invoke("Hello?"), Rent)
 
 
 def test_responses_come_through_the_gateway_plain_and_streamed(gateway: openai.OpenAI) -> None:

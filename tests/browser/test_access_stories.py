@@ -60,11 +60,11 @@ class Story:
                 "offer.txt": "The Halvern offer for Tessaly is forty million, payable in two halves in May and in June."
             },
             "ward": {
-                "celebrity.txt": "The famous patient rests in the quiet room at the end of the ward and receives no visitors.",
-                "rota.txt": "The rota of the ward for the month of May names two nurses for each of the nights in it.",
+                "celebrity.txt": "The famous patient rests in the quiet room at the end of the ward, without visitors.",
+                "rota.txt": "The rota of the ward for the month of May names two nurses for each night in it.",
             },
             "vault": {
-                "allergies.txt": "The patient in bay four is allergic to penicillin, as was found out in the harvest of 1987."
+                "allergies.txt": "The patient in bay four is allergic to penicillin, as the harvest of 1987 had shown."
             },
         }
         given: dict[str, Any] = {"mark": self.mark, "password": _PASSWORD}

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from appliance.accounts.approvals import approves, request_approval
-from appliance.accounts.models import Approval, Group, Membership, User
+from appliance.accounts.models import Approval, Group, Membership, Role, User
 from appliance.audit.models import EventType, Outcome
 from appliance.audit.record import Actor, Entity, Event, record
 from appliance.documents.access import access_collection, access_document, as_uuid
@@ -209,7 +209,10 @@ def _add_approved(change: dict[str, Any], *, approval: Approval, by: User, actor
 
     By ids: an approver need not see the document, so nothing of it is read.
     """
-    if not Collection.objects.visible_to(approval.requested_by, role="manager").filter(pk=change["within"]).exists():
+    asked = approval.requested_by
+    mapped = bool(change["group"]) and asked.has_role(Role.ADMINISTRATOR)  # who maps groups to collections
+    managed = Collection.objects.visible_to(asked, role="manager").filter(pk=change["within"])
+    if not mapped and not managed.exists():
         raise Conflict(
             "Who asked for this no longer manages the collection.", hint="Refuse the request.", code="no_longer_manager"
         )

@@ -13,7 +13,7 @@ from appliance.accounts.models import Role, User
 from appliance.accounts.sessions import actor_of, current_user, page
 from appliance.documents.access import titles_for_review
 from appliance.documents.grants import break_glass
-from appliance.documents.grants.views import see_other
+from appliance.documents.grants.views import see_other, sensitive
 from appliance.documents.models import BreakGlass, Finding
 from appliance.lib.errors import ApplianceError, NotFound
 from appliance.lib.request_id import current_request_id
@@ -36,6 +36,7 @@ def _officer(request: HttpRequest) -> User:
 
 @require_http_methods(["GET", "POST"])
 @page
+@sensitive
 def ask(request: HttpRequest) -> HttpResponse:
     """Opens a collection whose name is typed exactly. There is no list to choose from."""
     user = current_user(request)
@@ -91,6 +92,7 @@ def to_review(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @page
+@sensitive
 def review(request: HttpRequest, break_glass_id: uuid.UUID) -> HttpResponse:
     """One emergency access with what happened under it; POST closes it with a finding."""
     user = _officer(request)

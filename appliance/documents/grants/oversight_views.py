@@ -13,7 +13,7 @@ from appliance.accounts.models import Approval, Role
 from appliance.accounts.sessions import actor_of, current_user, page
 from appliance.documents.access import collections_for
 from appliance.documents.grants import break_glass, walls
-from appliance.documents.grants.views import see_other
+from appliance.documents.grants.views import see_other, sensitive
 from appliance.lib.errors import NotFound
 
 
@@ -46,6 +46,7 @@ def waiting(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page
+@sensitive
 def decide(request: HttpRequest, approval_id: uuid.UUID) -> HttpResponse:
     """Approves, refuses, or takes one's own request back."""
     approval = Approval.objects.filter(pk=approval_id).first()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -11,6 +13,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from appliance.accounts.models import Approval, User
+from appliance.accounts.reauthentication import reauthenticated
 from appliance.accounts.sessions import actor_of, current_user, page
 from appliance.audit.models import EventType
 from appliance.audit.record import Entity, Event, record
@@ -23,6 +26,18 @@ from appliance.lib.errors import ApplianceError, NotFound
 from appliance.lib.request_id import current_request_id
 
 Target = Collection | Document
+
+
+def sensitive(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A view whose forms need the password given lately; its pages do not. Inside `page`."""
+    checked = reauthenticated(view)
+
+    @functools.wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = (checked if request.method == "POST" else view)(request, *args, **kwargs)
+        return response
+
+    return wrapper
 
 
 def see_other(address: str) -> HttpResponse:
@@ -70,6 +85,7 @@ def _person(request: HttpRequest) -> User | None:
 
 @require_http_methods(["GET", "POST"])
 @page
+@sensitive
 def access(
     request: HttpRequest, collection_id: uuid.UUID | None = None, document_id: uuid.UUID | None = None
 ) -> HttpResponse:
@@ -147,6 +163,7 @@ def preview(
 
 @require_POST
 @page
+@sensitive
 def remove(
     request: HttpRequest,
     grant_id: uuid.UUID,
@@ -168,6 +185,7 @@ def remove(
 
 @require_POST
 @page
+@sensitive
 def allow_break_glass(request: HttpRequest, collection_id: uuid.UUID) -> HttpResponse:
     """Allows or forbids emergency access to the collection."""
     collection = access_collection(current_user(request), collection_id, role="manager")

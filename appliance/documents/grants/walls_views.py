@@ -15,7 +15,7 @@ from appliance.audit.models import AuditEntity, AuditEvent
 from appliance.documents.access import documents_for, titles_for_review
 from appliance.documents.grants import forms, walls
 from appliance.documents.grants import preview as previewing
-from appliance.documents.grants.views import see_other
+from appliance.documents.grants.views import see_other, sensitive
 from appliance.documents.models import Document, Wall
 from appliance.lib.errors import ApplianceError, NotFound
 from appliance.lib.request_id import current_request_id
@@ -104,6 +104,7 @@ def _preview(request: HttpRequest, reach: walls.Reach, old: Wall | None, address
 
 @require_http_methods(["GET", "POST"])
 @page
+@sensitive
 def all_walls(request: HttpRequest) -> HttpResponse:
     """The walls one may know of. POST builds one, or with `preview` says what it would do."""
     context = _all(request)
@@ -130,6 +131,7 @@ def all_walls(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @page
+@sensitive
 def one(request: HttpRequest, wall_id: uuid.UUID) -> HttpResponse:
     """One wall and what happened at it. POST changes it, or with `preview` says what that would do."""
     wall = walls.access_wall(current_user(request), wall_id)
@@ -148,6 +150,7 @@ def one(request: HttpRequest, wall_id: uuid.UUID) -> HttpResponse:
 
 @require_POST
 @page
+@sensitive
 def lift(request: HttpRequest, wall_id: uuid.UUID) -> HttpResponse:
     """Asks for the wall to be lifted."""
     wall = walls.access_wall(current_user(request), wall_id)
