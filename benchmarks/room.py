@@ -18,7 +18,6 @@ from appliance.ops.environment import maintenance_environment
 from appliance.ops.signals import orderly_signals
 from appliance.ops.stack import Stack
 
-
 # One person asks for hundreds here: the allowance is counted, as anywhere, and never used up.
 _UNLIMITED = {"APPLIANCE_CHAT_PER_MINUTE": "1000000", "APPLIANCE_SEARCH_PER_MINUTE": "1000000"}
 
