@@ -95,13 +95,17 @@ def do_make_group(name: str, *, actor: Actor) -> Group:
 def do_give_role(
     role: str, *, person: User | None = None, group: Group | None = None, by: User, actor: Actor
 ) -> Approval | None:
-    """Gives a role to one person or one group; returns the approval it waits for, when it would be the giver's own."""
+    """Gives a role to one person or one group; returns the approval it waits for, if it does.
+
+    It waits when the role would be the giver's own, and when it is the approver's while there is one: an account made
+    for the purpose would otherwise approve what its maker wants.
+    """
     if role not in Role.values:
         raise BadRequest("There is no such role.")
     if (person is None) == (group is None):
         raise BadRequest("A role is given to one person or one group.")
     change = {"role": role, "user": str(person.pk) if person else None, "group": str(group.pk) if group else None}
-    if _benefits(by, change):
+    if _benefits(by, change) or (role == Role.CONTENT_APPROVER and _holders(Role.CONTENT_APPROVER).exists()):
         whom = f"group {group.name}" if group else str(person)
         return request_approval(ROLE, change, f"{whom} becomes {Role(role).label.lower()}", by=by, actor=actor)
     _give_role(change, actor=actor)
@@ -116,7 +120,7 @@ def do_take_role(grant_id: int, *, by: User, actor: Actor) -> None:
             raise NotFound()
         entities = (Entity("user", str(grant.user_id)) if grant.user_id else Entity("group", str(grant.group_id)),)
         grant.delete()
-        if grant.role == Role.ADMINISTRATOR and not _administrators().exists():
+        if grant.role == Role.ADMINISTRATOR and not _holders(Role.ADMINISTRATOR).exists():
             raise Conflict(
                 "Nobody would be left who can administer.",
                 hint="Make someone else administrator.",
@@ -143,8 +147,8 @@ def do_leave(group: Group, person: User, *, actor: Actor) -> None:
         record(Event(EventType.ACCOUNT, "group.leave", entities=(_group(group), _user(person))), actor=actor)
 
 
-def _administrators() -> QuerySet[User]:
-    held = Q(role_grants__role=Role.ADMINISTRATOR) | Q(groups__role_grants__role=Role.ADMINISTRATOR)
+def _holders(role: Role) -> QuerySet[User]:
+    held = Q(role_grants__role=role) | Q(groups__role_grants__role=role)
     return User.objects.filter(held, is_active=True)
 
 

@@ -115,6 +115,19 @@ def test_a_role_for_oneself_waits_for_a_second_person(desk: Desk, root: httpx.Cl
         Approval.objects.filter(requested_by=me).delete()
 
 
+def test_an_administrator_does_not_make_a_second_person_of_their_own(desk: Desk, root: httpx.Client) -> None:
+    approver, invented = new_person(desk, Role.CONTENT_APPROVER), new_person(desk, Role.STAFF)
+    other = User.objects.get(username=invented)
+    assert send(root, f"/people/{other.pk}/roles", role=Role.CONTENT_APPROVER).status_code == 302
+    assert not RoleGrant.objects.filter(user=other, role=Role.CONTENT_APPROVER).exists()
+    waiting = Approval.objects.get(kind="role.grant", change__user=str(other.pk), decision="")
+    with signed_in(desk, invented) as themselves:
+        assert send(themselves, f"/approvals/{waiting.pk}", decision="approved").status_code in (403, 404)
+    with signed_in(desk, approver) as second:
+        assert send(second, f"/approvals/{waiting.pk}", decision="approved").status_code == 303
+    assert RoleGrant.objects.filter(user=other, role=Role.CONTENT_APPROVER).exists()
+
+
 def test_a_role_for_others_is_given_at_once_and_the_last_administrator_stays(desk: Desk, root: httpx.Client) -> None:
     other = User.objects.get(username=new_person(desk, Role.STAFF))
     before = last_event_id()
