@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from appliance.lib.principal import become
 from appliance.ops.environment import REPOSITORY, maintenance_environment
 from appliance.ops.stack import Stack
 
@@ -105,6 +106,12 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
 def _site() -> dict[str, str]:
 
     return {name: value for name, value in os.environ.items() if not name.startswith("APPLIANCE_")} | SETTINGS
+
+
+@pytest.fixture(autouse=True)
+def _for_nobody() -> None:
+    """A request made inside this process leaves its person behind, as the end of its task does elsewhere."""
+    become(None)
 
 
 @pytest.fixture(scope="session")
