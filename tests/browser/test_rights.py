@@ -45,7 +45,7 @@ def test_pages_for_a_role_are_neither_linked_nor_there_for_others(visit: Visit) 
     for address in ("/audit", "/status"):
         refused = alice.goto(address)
         assert refused is not None and refused.status == 404
-    expect(visit("root").page.locator("#nav a")).to_have_text(["Ask", "Library", "Status"])
+    expect(visit("root").page.locator("#nav a")).to_have_text(["Ask", "Library", "People", "Status"])
     expect(visit("cora").page.locator("#nav a")).to_have_text(["Ask", "Library", "Access", "Audit", "Status"])
 
 
@@ -76,7 +76,7 @@ def test_signing_in_refuses_in_one_way_and_stays_here(visit: Visit, room: Room) 
         with page.expect_response("**/sign-in") as answered:
             page.get_by_role("button", name="Sign in").click()
         assert answered.value.status == 422
-        expect(page.locator(".notice")).to_contain_text("That user name and password don’t match")
+        expect(page.get_by_role("alert")).to_contain_text("That user name and password don’t match")
     page.fill("#username", "alice")
     page.fill("#password", room.passwords["alice"])
     page.get_by_role("button", name="Sign in").click()
