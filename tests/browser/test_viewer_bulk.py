@@ -84,6 +84,7 @@ def test_sending_is_paused_cut_off_gone_on_with_and_cancelled(visit: Visit, tmp_
     check(page)
     page.get_by_role("button", name="Go on").press("Enter")
     expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+    page.wait_for_load_state()  # with the script that takes the files
     page.unroute("**/files/*")
     page.set_input_files("#resume-files", files[:20])
     expect(page.locator("[data-bulk-state]")).to_contain_text("20 of 20 files were sent", timeout=60_000)

@@ -33,6 +33,8 @@ def test_health_is_loading_at_once_and_ready_later(server: Running) -> None:
         "status": "ready",
         "engine": "extractive",
         "embedder": {"name": EMBEDDER, "dimensions": 384, "max_tokens": 256},
+        "embedders": [EMBEDDER],
+        "reranker": None,
     }
 
 

@@ -389,6 +389,8 @@ def test_health_says_503_once_the_engine_has_ended() -> None:
     state: Any = SimpleNamespace(
         ready=True,
         chat_models=("tiny",),
+        embedders={},
+        reranker_name=None,
         settings=SimpleNamespace(engine="gpt-oss"),
         engine_stats=lambda: stats,
         loaded=lambda: SimpleNamespace(gptoss=SimpleNamespace(engine=engine, tier="mxfp4", device="cuda:0")),
