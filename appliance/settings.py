@@ -174,6 +174,7 @@ CELERY_BEAT_SCHEDULE = {
     "revive-ingest": {"task": "documents.sweep", "schedule": SWEEP_INTERVAL_S},
     "pulse": {"task": "ops.pulse", "schedule": 10.0},
     "close-answers": {"task": "chat.sweep", "schedule": SWEEP_INTERVAL_S},
+    "tidy-accounts": {"task": "accounts.tidy", "schedule": 3600.0},
 }
 if DIRECTORY is not None:
     CELERY_BEAT_SCHEDULE["sync-directory"] = {

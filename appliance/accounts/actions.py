@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from appliance.accounts import second_factor, throttle, tokens
 from appliance.accounts.models import ApiToken, Group, Role, RoleGrant, Scope, Source, User
-from appliance.accounts.session_store import ADDRESS, SEEN_AT, STARTED_AT, USER_AGENT, SessionStore
+from appliance.accounts.session_store import ADDRESS, SEEN_AT, STARTED_AT, USER_AGENT
 from appliance.accounts.sessions import MUST_ENROL, PROVED_AT, actor_of, client_address
 from appliance.audit.models import EventType, Outcome
 from appliance.audit.record import Actor, Entity, Event, record, text_digest
@@ -69,8 +69,6 @@ def do_sign_in(request: HttpRequest, username: str, password: str) -> User | Non
 
 def start_session(request: HttpRequest, user: User, factor: second_factor.Proof | None) -> None:
     """Begins a session. Without a record there is none: the event and the session row commit together."""
-    SessionStore.clear_expired()
-    throttle.forget_old()
     with transaction.atomic():
         login(request, user, backend=getattr(user, "backend", _BACKEND))  # rotates the session key
         request.session.pop(second_factor.PENDING, None)

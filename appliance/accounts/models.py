@@ -100,6 +100,15 @@ class User(AbstractBaseUser):
             self.__dict__["_roles"] = cached
         return cached
 
+    @property
+    def group_ids(self) -> frozenset[uuid.UUID]:
+        """The groups this person is in, directly or through others, read once per loaded object."""
+        cached: frozenset[uuid.UUID] | None = self.__dict__.get("_group_ids")
+        if cached is None:
+            cached = frozenset(Membership.objects.filter(user=self).values_list("group_id", flat=True))
+            self.__dict__["_group_ids"] = cached
+        return cached
+
     def has_role(self, *roles: Role) -> bool:
         """Whether this person is active and holds any of `roles`."""
         return self.is_active and not self.roles.isdisjoint(roles)

@@ -6,7 +6,9 @@ import logging
 
 from celery import shared_task
 
+from appliance.accounts import throttle
 from appliance.accounts.directory.sync import sync
+from appliance.accounts.session_store import SessionStore
 from appliance.audit.record import SYSTEM
 from appliance.lib.errors import ApplianceError
 
@@ -20,3 +22,10 @@ def sync_directory() -> None:
         sync(actor=SYSTEM)
     except ApplianceError as error:
         log.warning("directory sync: %s", error.public_code)
+
+
+@shared_task(name="accounts.tidy")
+def tidy() -> None:
+    """Removes sessions that ended long ago, and allowances that are full again."""
+    SessionStore.clear_expired()
+    throttle.forget_old()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -93,28 +94,20 @@ def _back(found: UploadBatch) -> HttpResponse:
     return response
 
 
-@require_POST
-@page
-def cancel(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
-    found = bulk.access_batch(current_user(request), batch_id)
-    bulk.do_cancel(found, actor=actor_of(request))
-    return _back(found)
+def _acting(act: Callable[..., object]) -> Callable[..., HttpResponse]:
+    @require_POST
+    @page
+    def view(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
+        found = bulk.access_batch(current_user(request), batch_id)
+        act(found, actor=actor_of(request))
+        return _back(found)
+
+    return view
 
 
-@require_POST
-@page
-def pause(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
-    found = bulk.access_batch(current_user(request), batch_id)
-    bulk.do_pause(found, actor=actor_of(request))
-    return _back(found)
-
-
-@require_POST
-@page
-def resume(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
-    found = bulk.access_batch(current_user(request), batch_id)
-    bulk.do_resume(found, actor=actor_of(request))
-    return _back(found)
+cancel = _acting(bulk.do_cancel)
+pause = _acting(bulk.do_pause)
+resume = _acting(bulk.do_resume)
 
 
 @require_POST

@@ -10,8 +10,11 @@ import httpx
 import pytest
 from access_forms import new_person, send, signed_in, words
 from appliance_desk import Desk, added, evidence_since, last_event_id, refusal
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from appliance.accounts.actions import do_create_group
+from appliance.accounts.approvals import to_decide
 from appliance.accounts.models import Approval, Role, User
 from appliance.documents.models import Grant
 from appliance.ops.commands import COMMAND
@@ -125,6 +128,29 @@ def test_who_would_gain_too_cannot_approve(desk: Desk, mary: httpx.Client, matte
         assert "For you to decide Nothing waits" in words(second.get("/approvals")).replace(" Nothing", " Nothing")
         assert send(second, f"/approvals/{asked.json()['approval']}", decision="approved").status_code == 403
     assert Approval.objects.get(pk=asked.json()["approval"]).decision == ""
+
+
+def test_a_hundred_waiting_requests_cost_no_query_each(desk: Desk, mary: httpx.Client, matter: str) -> None:
+    """Every page shows those who decide how many wait."""
+    asked = mary.post(f"/api/v1/collections/{matter}/grants", json={"user": "mary", "role": "contributor"})
+    first = Approval.objects.get(pk=asked.json()["approval"])
+    approver = new_person(desk, Role.CONTENT_APPROVER)
+
+    def cost() -> tuple[int, int]:
+        person = User.objects.get(username=approver)
+        with CaptureQueriesContext(connection) as queries:
+            return len(to_decide(person)), len(queries)
+
+    waiting, few = cost()
+    more = [
+        Approval(kind=first.kind, change=first.change, summary=first.summary, requested_by=first.requested_by)
+        for _ in range(100)
+    ]
+    Approval.objects.bulk_create(more)
+    try:
+        assert cost() == (waiting + 100, few)
+    finally:
+        Approval.objects.filter(pk__in=[approval.pk for approval in [first, *more]]).update(decision="withdrawn")
 
 
 def test_a_request_is_withdrawn_by_who_made_it(desk: Desk, mary: httpx.Client, matter: str) -> None:

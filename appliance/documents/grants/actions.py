@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from appliance.accounts.approvals import approves, request_approval
-from appliance.accounts.models import Approval, Group, Membership, Role, User
+from appliance.accounts.models import Approval, Group, Role, User
 from appliance.audit.models import EventType, Outcome
 from appliance.audit.record import Actor, Entity, Event, record
 from appliance.documents.access import access_collection, access_document, as_uuid
@@ -77,7 +77,7 @@ def grants_on(target: Collection | Document) -> QuerySet[Grant]:
 
 def benefits(user: User, *, person: uuid.UUID | None, group: uuid.UUID | None) -> bool:
     """Whether what a person or a group gets is gotten by `user`."""
-    return user.pk == person or (group is not None and Membership.objects.filter(user=user, group_id=group).exists())
+    return user.pk == person or group in user.group_ids
 
 
 def do_add_grant(target: Collection | Document, wanted: Wanted, *, acting_user: User, actor: Actor) -> Grant | Approval:
@@ -119,7 +119,8 @@ def do_remove_grant(
         )
     if grant.effect == Effect.DENY and benefits(acting_user, person=grant.user_id, group=grant.group_id):
         summary = f"{grant.group or grant.user} is no longer kept out of {target}"
-        return request_approval(REMOVE, {"grant": str(grant.pk)}, summary, by=acting_user, actor=actor)
+        change = _concerned(target, person=grant.user_id, group=grant.group_id) | {"grant": str(grant.pk)}
+        return request_approval(REMOVE, change, summary, by=acting_user, actor=actor)
     _remove(grant, actor=actor)
     return None
 
@@ -168,13 +169,25 @@ def entities_of(grant: Grant) -> tuple[Entity, Entity]:
     return Entity(target[0], str(target[1])), Entity(principal[0], str(principal[1]))
 
 
-def _as_json(target: Collection | Document, wanted: Wanted) -> dict[str, Any]:
+def _concerned(
+    target: Collection | Document, *, person: uuid.UUID | None, group: uuid.UUID | None
+) -> dict[str, str | None]:
+    """Of a change: the collection whose managers may decide it, and whom it is for."""
     return {
+        "within": str(target.pk if isinstance(target, Collection) else target.collection_id),
+        "user": str(person) if person else None,
+        "group": str(group) if group else None,
+    }
+
+
+def _as_json(target: Collection | Document, wanted: Wanted) -> dict[str, Any]:
+    return _concerned(
+        target,
+        person=wanted.user.pk if wanted.user else None,
+        group=wanted.group.pk if wanted.group else None,
+    ) | {
         "collection": str(target.pk) if isinstance(target, Collection) else None,
         "document": None if isinstance(target, Collection) else str(target.pk),
-        "within": str(target.pk if isinstance(target, Collection) else target.collection_id),
-        "user": str(wanted.user.pk) if wanted.user else None,
-        "group": str(wanted.group.pk) if wanted.group else None,
         "role": str(wanted.role),
         "effect": str(wanted.effect),
         "starts_at": wanted.starts_at.isoformat() if wanted.starts_at else None,
@@ -184,23 +197,21 @@ def _as_json(target: Collection | Document, wanted: Wanted) -> dict[str, Any]:
 
 
 def _gets_it(approval: Approval, user: User) -> bool:
-    if approval.kind == ADD:
-        person, group = approval.change["user"], approval.change["group"]
-    else:
-        grant = Grant.objects.filter(pk=approval.change["grant"]).first()
-        person, group = (grant.user_id, grant.group_id) if grant else (None, None)
-    return benefits(
-        user, person=uuid.UUID(str(person)) if person else None, group=uuid.UUID(str(group)) if group else None
-    )
+    person, group = approval.change["user"], approval.change["group"]
+    return benefits(user, person=uuid.UUID(person) if person else None, group=uuid.UUID(group) if group else None)
 
 
 def _manages_it(approval: Approval, user: User) -> bool:
-    if approval.kind == ADD:
-        within = approval.change["within"]
-    else:
-        grant = Grant.objects.filter(pk=approval.change["grant"]).first()
-        within = grant.collection_id if grant else None
-    return within is not None and Collection.objects.visible_to(user, role="manager").filter(pk=within).exists()
+    return uuid.UUID(approval.change["within"]) in _managed(user)
+
+
+def _managed(user: User) -> frozenset[uuid.UUID]:
+    """The collections that `user` manages, read once per loaded object: every waiting change asks."""
+    cached: frozenset[uuid.UUID] | None = user.__dict__.get("_managed_collections")
+    if cached is None:
+        cached = frozenset(Collection.objects.visible_to(user, role="manager").values_list("pk", flat=True))
+        user.__dict__["_managed_collections"] = cached
+    return cached
 
 
 @approves(ADD, may_decide=_manages_it, benefits=_gets_it)

@@ -18,7 +18,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from appliance.accounts.approvals import approves, request_approval
-from appliance.accounts.models import Approval, Membership, Role, User
+from appliance.accounts.models import Approval, Role, User
 from appliance.audit.models import EventType, Outcome
 from appliance.audit.record import Actor, Entity, Event, record
 from appliance.documents.models import Collection, Document, Effect, Grant, GrantRole, Wall, WallMember, WallTarget
@@ -195,8 +195,8 @@ def _event(action: str, wall: Wall, reach: Reach, outcome: Outcome = Outcome.SUC
 
 def _behind(approval: Approval, user: User) -> bool:
     """Whether the wall keeps `user` out now: who is behind it cannot help it fall."""
-    groups = Membership.objects.filter(user=user).values("group_id")
-    return WallMember.objects.filter(Q(user=user) | Q(group_id__in=groups), wall=approval.change["wall"]).exists()
+    behind = WallMember.objects.filter(wall=approval.change["wall"])
+    return behind.filter(Q(user=user) | Q(group_id__in=user.group_ids)).exists()
 
 
 def _oversees(approval: Approval, user: User) -> bool:
