@@ -16,6 +16,8 @@ import psycopg
 import pytest
 from appliance_desk import until
 from langchain_openai import ChatOpenAI
+from llama_index.core.tools import FunctionTool
+from llama_index.llms.openai_like import OpenAILike
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel, SecretStr
 
@@ -166,6 +168,28 @@ def test_langchain_s_tools_and_structured_output_come_through_the_gateway(gatewa
         called = model.bind_tools([Rent], tool_choice="Rent").invoke("Hello?")
         assert called.tool_calls[0]["name"] == "Rent" and set(called.tool_calls[0]["args"]) == {"unit", "paid"}
         assert isinstance(model.with_structured_output(Rent, method="json_schema").invoke("Hello?"), Rent)
+
+
+def test_llamaindex_s_tools_come_through_the_gateway(gateway: openai.OpenAI, room: Room) -> None:
+    def rent(unit: bool, paid: bool) -> str:
+        """Looks a rent up."""
+        return f"{unit} {paid}"
+
+    tool = FunctionTool.from_defaults(rent)
+    with httpx.Client(trust_env=False, timeout=60) as transport:
+        model = OpenAILike(
+            api_base=f"{room.url}/v1",
+            api_key=str(gateway.api_key),
+            model="model",
+            max_retries=0,
+            max_tokens=300,
+            http_client=transport,
+            is_chat_model=True,
+            is_function_calling_model=True,
+        )
+        called = model.chat_with_tools([tool], user_msg="Hello?", tool_required=True)
+        (selected,) = model.get_tool_calls_from_response(called)
+        assert selected.tool_name == "rent" and set(selected.tool_kwargs) == {"unit", "paid"}
 
 
 def test_responses_come_through_the_gateway_plain_and_streamed(gateway: openai.OpenAI) -> None:
