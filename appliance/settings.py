@@ -121,6 +121,9 @@ DATABASES = {
 if env.given("APPLIANCE_DATABASE_OWNER_URL"):
     DATABASES["owner"] = env.database("APPLIANCE_DATABASE_OWNER_URL") | {"TEST": {"MIRROR": "default"}}
 
+# The audit: how far the seal may be behind before nothing can be asked or changed any more ------------------
+SEAL_READ_ONLY_AFTER_S = env.seconds("APPLIANCE_SEAL_READ_ONLY_AFTER_S", 600)
+
 # Models, over HTTP -----------------------------------------------------------------------------------------
 INFERENCE_URL = env.text("APPLIANCE_INFERENCE_URL", "http://127.0.0.1:8100").rstrip("/")
 INFERENCE_KEY = env.secret("APPLIANCE_INFERENCE_KEY")
@@ -208,6 +211,7 @@ MIDDLEWARE = [
     "appliance.accounts.sessions.SessionLimitsMiddleware",
     "appliance.accounts.directory.grace.DirectoryGraceMiddleware",
     "appliance.accounts.sessions.PrincipalMiddleware",
+    "appliance.audit.standing.SealMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [

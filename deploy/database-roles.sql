@@ -1,7 +1,7 @@
--- The database, its three roles and their rights. Run by a superuser, as often as you like:
+-- The database, its four roles and their rights. Run by a superuser, as often as you like:
 --
 --   DATABASE_OWNER_PASSWORD=... DATABASE_APP_PASSWORD=... DATABASE_WORKER_PASSWORD=... \
---     psql -X -h HOST -U postgres -f deploy/database-roles.sql
+--   DATABASE_SEALER_PASSWORD=... psql -X -h HOST -U postgres -f deploy/database-roles.sql
 --
 -- The embedded PostgreSQL is set up by this same file at each start. Passwords come from the environment, so
 -- that they show neither in the process list nor in the shell's history. DATABASE_NAME is optional.
@@ -11,7 +11,10 @@
 --   reading_room_worker what workers and commands run as: reads every document to index it; becomes
 --                       reading_room_app for what it does for a person
 --
--- The last two read and write rows; they can neither create, alter nor drop.
+--   reading_room_sealer what the sealer runs as: sees the fingerprints of audit events, and adds what seals them;
+--                       of everything else it sees nothing
+--
+-- The last three can neither create, alter nor drop.
 --
 -- Needs PostgreSQL 16 or later, psql 14 or later, and the pgvector extension (0.8 or later) installed on the server.
 
@@ -22,6 +25,7 @@
 \getenv owner_password DATABASE_OWNER_PASSWORD
 \getenv app_password DATABASE_APP_PASSWORD
 \getenv worker_password DATABASE_WORKER_PASSWORD
+\getenv sealer_password DATABASE_SEALER_PASSWORD
 \if :{?owner_password}
 \else
   DO $$ BEGIN RAISE EXCEPTION 'Set DATABASE_OWNER_PASSWORD in the environment.'; END $$;
@@ -34,11 +38,16 @@
 \else
   DO $$ BEGIN RAISE EXCEPTION 'Set DATABASE_WORKER_PASSWORD in the environment.'; END $$;
 \endif
+\if :{?sealer_password}
+\else
+  DO $$ BEGIN RAISE EXCEPTION 'Set DATABASE_SEALER_PASSWORD in the environment.'; END $$;
+\endif
 
 SET client_min_messages = warning;
 SET password_encryption = 'scram-sha-256';
 
-SELECT format('CREATE ROLE %I', role) FROM unnest(ARRAY['reading_room_owner', 'reading_room_app', 'reading_room_worker']) AS role
+SELECT format('CREATE ROLE %I', role)
+  FROM unnest(ARRAY['reading_room_owner', 'reading_room_app', 'reading_room_worker', 'reading_room_sealer']) AS role
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role)
 \gexec
 ALTER ROLE reading_room_owner WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
@@ -47,14 +56,16 @@ ALTER ROLE reading_room_app WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREP
   PASSWORD :'app_password';
 ALTER ROLE reading_room_worker WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
   PASSWORD :'worker_password';
+ALTER ROLE reading_room_sealer WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
+  PASSWORD :'sealer_password';
 GRANT reading_room_app TO reading_room_worker WITH INHERIT FALSE, SET TRUE;
 
 SELECT format('CREATE DATABASE %I OWNER reading_room_owner ENCODING ''UTF8'' TEMPLATE template0', :'database')
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database')
 \gexec
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
-REVOKE ALL ON DATABASE :"database" FROM reading_room_app, reading_room_worker;
-GRANT CONNECT ON DATABASE :"database" TO reading_room_app, reading_room_worker;
+REVOKE ALL ON DATABASE :"database" FROM reading_room_app, reading_room_worker, reading_room_sealer;
+GRANT CONNECT ON DATABASE :"database" TO reading_room_app, reading_room_worker, reading_room_sealer;
 
 \connect :"database"
 SET client_min_messages = warning;
@@ -62,7 +73,7 @@ CREATE EXTENSION IF NOT EXISTS vector;
 
 ALTER SCHEMA public OWNER TO reading_room_owner;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
-GRANT USAGE ON SCHEMA public TO reading_room_app, reading_room_worker;
+GRANT USAGE ON SCHEMA public TO reading_room_app, reading_room_worker, reading_room_sealer;
 
 -- What the owner creates from now on. Migrations take UPDATE and DELETE on the audit tables away again.
 ALTER DEFAULT PRIVILEGES FOR ROLE reading_room_owner IN SCHEMA public

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import platform
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import rfc8785
 from django.db import Error as DatabaseError
-from django.db import transaction
+from django.db import connection
 
-from appliance.audit.models import AuditEntity, AuditEvent, EventType, Outcome
+from appliance.audit.models import EventType, Outcome
+from appliance.audit.tree import leaf_hash
 from appliance.lib.errors import AuditUnavailable
+from appliance.lib.principal import acting_as
 from appliance.lib.request_id import current_request_id
 
 _BOOT_ID = uuid.uuid4().hex  # with the monotonic counter: orders events of one process even if the clock is set back
-_LEAF_PREFIX = b"\x00"  # RFC 6962, section 2.1
+_HOST = platform.node()
+
+_INSERT_EVENT = """
+INSERT INTO audit_auditevent
+    (uid, recorded_at, type, action, outcome, actor_id, actor_name, correlation, canonical, leaf_hash)
+VALUES (%(uid)s, %(recorded_at)s, %(type)s, %(action)s, %(outcome)s, %(actor_id)s, %(actor_name)s, %(correlation)s,
+        %(canonical)s, %(leaf_hash)s)
+"""
+_ENTITY_COLUMNS = ("kind", "object_id", "version", "page", "start", "end")
+_INSERT_ENTITIES = """
+entities AS (
+    INSERT INTO audit_auditentity (event_id, kind, object_id, version, page, start, "end")
+    SELECT event.id, e.* FROM event, unnest(%(e_kind)s::text[], %(e_object_id)s::text[], %(e_version)s::int[],
+        %(e_page)s::int[], %(e_start)s::int[], %(e_end)s::int[]) AS e
+)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +97,39 @@ class Event:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
-def leaf_hash(canonical: bytes) -> bytes:
-    """SHA-256 of a leaf of an RFC 6962 tree: 32 bytes."""
-    return hashlib.sha256(_LEAF_PREFIX + canonical).digest()
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event that was appended: its key in the table, its id, and when."""
+
+    pk: int
+    uid: uuid.UUID
+    recorded_at: datetime
+
+
+def canonical_bytes(evidence: dict[str, Any]) -> bytes:
+    """RFC 8785 for what an event holds: texts, whole numbers below 2**53, truth values, null, lists, ASCII names.
+
+    Of that, Python's own writer with sorted names gives exactly these bytes, ten times as fast as a general one.
+    Raises ValueError for anything else.
+    """
+    _require_plain(evidence)
+    return json.dumps(evidence, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _require_plain(value: Any) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if not (isinstance(name, str) and name.isascii()):
+                raise ValueError(f"{name!r} is no name for evidence")
+            _require_plain(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _require_plain(inner)
+    elif isinstance(value, int):
+        if abs(value) >= 2**53:
+            raise ValueError("a number this large is written as text")
+    elif not (value is None or isinstance(value, str)):
+        raise ValueError(f"{type(value).__name__} is nothing that evidence holds")
 
 
 def text_digest(text: str) -> str:
@@ -107,7 +157,7 @@ def _marked(event: Event, actor: Actor) -> Event:
     return replace(event, entities=entities, detail=event.detail | {"break_glass": ", ".join(marks)})
 
 
-def record(event: Event, *, actor: Actor) -> AuditEvent:
+def record(event: Event, *, actor: Actor) -> Recorded:
     """Appends one event, in the caller's transaction when there is one, else in its own.
 
     Raises AuditUnavailable when the append fails for any reason: the caller must then not go on. Inside a
@@ -116,61 +166,65 @@ def record(event: Event, *, actor: Actor) -> AuditEvent:
     uid, recorded_at = uuid.uuid4(), datetime.now(UTC)
     try:
         event = _marked(event, actor)
-    except DatabaseError as error:
-        raise AuditUnavailable() from error
-    canonical = rfc8785.dumps(
-        {
-            "v": 1,
-            "id": str(uid),
-            "recorded": recorded_at.isoformat(timespec="microseconds"),
-            "boot": _BOOT_ID,
-            "monotonic": str(time.monotonic_ns()),  # a string: RFC 8785 numbers are doubles
+        evidence = _evidence(uid, recorded_at, event, actor)
+        canonical = canonical_bytes(evidence)
+        parameters = {
+            "uid": uid,
+            "recorded_at": recorded_at,
             "type": str(event.type),
             "action": event.action,
             "outcome": str(event.outcome),
-            "agent": {
-                "user": str(actor.user_id) if actor.user_id else None,
-                "name": actor.name,
-                "session": actor.session,
-                "token": actor.token,
-                "address": actor.address,
-            },
-            "request": current_request_id(),
-            "correlation": str(event.correlation) if event.correlation else None,
-            "entities": [entity.as_dict() for entity in event.entities],
-            "detail": event.detail,
+            "actor_id": actor.user_id,
+            "actor_name": actor.name[:150],
+            "correlation": event.correlation,
+            "canonical": canonical,
+            "leaf_hash": leaf_hash(canonical),
         }
-    )
-    try:
-        with transaction.atomic():
-            row = AuditEvent.objects.create(
-                uid=uid,
-                recorded_at=recorded_at,
-                type=event.type,
-                action=event.action,
-                outcome=event.outcome,
-                actor_id=actor.user_id,
-                actor_name=actor.name[:150],
-                correlation=event.correlation,
-                canonical=canonical,
-                leaf_hash=leaf_hash(canonical),
-            )
-            AuditEntity.objects.bulk_create(_rows(row, event.entities))
+        pk = _append(*_statement(parameters, event.entities))
     except DatabaseError as error:
         raise AuditUnavailable() from error
-    return row
+    return Recorded(pk, uid, recorded_at)
 
 
-def _rows(event: AuditEvent, entities: Iterable[Entity]) -> list[AuditEntity]:
-    return [
-        AuditEntity(
-            event=event,
-            kind=entity.kind,
-            object_id=entity.object_id,
-            version=entity.version,
-            page=entity.page,
-            start=entity.start,
-            end=entity.end,
-        )
-        for entity in entities
-    ]
+def _append(sql: str, parameters: dict[str, Any]) -> int:
+    # These tables are the same for everybody: alone, the statement needs no transaction that says for whom it runs.
+    nobody = nullcontext() if connection.in_atomic_block else acting_as(None)
+    with nobody, connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return int(cursor.fetchone()[0])
+
+
+def _evidence(uid: uuid.UUID, recorded_at: datetime, event: Event, actor: Actor) -> dict[str, Any]:
+    return {
+        "v": 1,
+        "id": str(uid),
+        "recorded": recorded_at.isoformat(timespec="microseconds"),
+        "boot": _BOOT_ID,
+        "monotonic": str(time.monotonic_ns()),  # a string: RFC 8785 numbers are doubles
+        "observer": {"host": _HOST, "process": os.getpid()},
+        "type": str(event.type),
+        "action": event.action,
+        "outcome": str(event.outcome),
+        "agent": {
+            "user": str(actor.user_id) if actor.user_id else None,
+            "name": actor.name,
+            "session": actor.session,
+            "token": actor.token,
+            "address": actor.address,
+        },
+        "request": current_request_id(),
+        "correlation": str(event.correlation) if event.correlation else None,
+        "entities": [entity.as_dict() for entity in event.entities],
+        "detail": event.detail,
+    }
+
+
+def _statement(parameters: dict[str, Any], entities: tuple[Entity, ...]) -> tuple[str, dict[str, Any]]:
+    """One statement for the event and what it is about: one way there and back, complete or not at all."""
+    if not entities:
+        return f"{_INSERT_EVENT} RETURNING id", parameters
+    columns = {f"e_{name}": [getattr(entity, name) for entity in entities] for name in _ENTITY_COLUMNS}
+    return (
+        f"WITH event AS ({_INSERT_EVENT} RETURNING id), {_INSERT_ENTITIES} SELECT id FROM event",
+        parameters | columns,
+    )

@@ -18,6 +18,7 @@
     └── Unavailable                503  nothing was changed; trying again can help
         ├── DiskFull
         ├── AuditUnavailable            no record, no answer
+        ├── AuditUnsealed               reading only, until the sealer has caught up
         ├── DatabaseUnavailable
         ├── QueueUnavailable
         ├── DirectoryUnavailable        passwords of directory accounts cannot be checked
@@ -185,6 +186,12 @@ class AuditUnavailable(Unavailable):
     code = "audit_unavailable"
     default_message = "The audit record could not be written, so nothing was searched or shown."
     default_hint = "Your question is kept. Try again in a minute, or tell an administrator."
+
+
+class AuditUnsealed(Unavailable):
+    code = "audit_unsealed"
+    default_message = "The audit has not been sealed for too long, so nothing can be asked or changed."
+    default_hint = "What is there can still be read. Tell an administrator: the sealer has to run again."
 
 
 class DatabaseUnavailable(Unavailable):

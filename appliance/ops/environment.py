@@ -13,11 +13,18 @@ from appliance.ops.services.secrets import SecretFiles
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OWNER_SETTINGS = ("APPLIANCE_DATABASE_OWNER_URL", "APPLIANCE_DATABASE_OWNER_URL_FILE")
+SEALER_SETTINGS = (
+    "APPLIANCE_DATABASE_SEALER_URL",
+    "APPLIANCE_DATABASE_SEALER_URL_FILE",
+    "APPLIANCE_SEAL_KEY",
+    "APPLIANCE_SEAL_KEY_FILE",
+)
 WORKER_SETTINGS = ("APPLIANCE_DATABASE_WORKER_URL", "APPLIANCE_DATABASE_WORKER_URL_FILE")
 SECRET_SETTINGS = {  # setting -> name of the secret that stands in when the site gives none
     "APPLIANCE_SECRET_KEY": "django_secret",
     "APPLIANCE_MASTER_KEY": "master_key",
     "APPLIANCE_INFERENCE_KEY": "inference_api_key",
+    "APPLIANCE_SEAL_KEY": "seal_key",
 }
 # Libraries that would look for a hub or report use: switched off for every part.
 NO_NETWORK = {
@@ -68,6 +75,7 @@ def stack_environment(data_dir: Path, ports: Ports, base: Mapping[str, str] | No
     if not is_set(given, "APPLIANCE_DATABASE_URL"):
         defaults["APPLIANCE_DATABASE_URL"] = database_url(data_dir, ports.postgres, "reading_room_app")
         defaults["APPLIANCE_DATABASE_WORKER_URL"] = database_url(data_dir, ports.postgres, "reading_room_worker")
+        defaults["APPLIANCE_DATABASE_SEALER_URL"] = database_url(data_dir, ports.postgres, "reading_room_sealer")
         defaults["APPLIANCE_DATABASE_OWNER_URL"] = database_url(data_dir, ports.postgres, "reading_room_owner")
     for setting, name in SECRET_SETTINGS.items():
         if not is_set(given, setting):
@@ -83,8 +91,8 @@ def stack_environment(data_dir: Path, ports: Ports, base: Mapping[str, str] | No
 
 
 def worker_environment(stack: Mapping[str, str]) -> dict[str, str]:
-    """For worker and beat: all but the owner's database address."""
-    own = {name: value for name, value in stack.items() if name not in OWNER_SETTINGS}
+    """For worker and beat: all but the owner's and the sealer's database address, and the key that seals."""
+    own = {name: value for name, value in stack.items() if name not in OWNER_SETTINGS + SEALER_SETTINGS}
     return _machine() | own | {"PYTHONUNBUFFERED": "1"}
 
 
@@ -104,9 +112,18 @@ def inference_environment(stack: Mapping[str, str]) -> dict[str, str]:
     return _machine() | own | {"APPLIANCE_DATA_DIR": stack["APPLIANCE_DATA_DIR"], "PYTHONUNBUFFERED": "1"}
 
 
+def sealer_environment(stack: Mapping[str, str]) -> dict[str, str]:
+    """For the sealer: its database address, its key, and where checkpoints go. No other secret."""
+    own = {name: value for name, value in stack.items() if name in SEALER_SETTINGS}
+    own |= {name: value for name, value in stack.items() if name.startswith("APPLIANCE_CHECKPOINT_")}
+    kept = ("APPLIANCE_DATA_DIR", "APPLIANCE_LOG_LEVEL")
+    own |= {name: stack[name] for name in kept if name in stack}
+    return _machine() | own | {"PYTHONUNBUFFERED": "1"}
+
+
 def maintenance_environment(stack: Mapping[str, str]) -> dict[str, str]:
-    """For migrations and manage.py: everything."""
-    return _machine() | dict(stack)
+    """For migrations and manage.py: all but the key that seals, which the sealer's own commands alone are given."""
+    return _machine() | {name: value for name, value in stack.items() if name not in SEALER_SETTINGS}
 
 
 def _machine() -> dict[str, str]:

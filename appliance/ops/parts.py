@@ -1,4 +1,4 @@
-"""The commands of the appliance's own parts: model server, worker, beat, web; and a look at readiness."""
+"""The commands of the appliance's own parts: model server, worker, beat, sealer, web; and a look at readiness."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance.ops.environment import REPOSITORY, application_environment, inference_environment, worker_environment
+from appliance.ops.environment import (
+    REPOSITORY,
+    application_environment,
+    inference_environment,
+    sealer_environment,
+    worker_environment,
+)
 from appliance.ops.services.command import Command
 
 READY_PATH = "/api/v1/health/ready"
@@ -40,6 +46,11 @@ def beat_command(stack: Mapping[str, str]) -> Command:
     )
 
 
+def sealer_command(stack: Mapping[str, str]) -> Command:
+    """Seals the audit, with a database role and a key that no other part has."""
+    return _python(sealer_environment(stack), "-m", "appliance.audit.sealer")
+
+
 def web_command(stack: Mapping[str, str]) -> Command:
     """The pages and the API. Requests under way get five seconds to finish."""
     return _python(
@@ -56,6 +67,7 @@ COMMANDS = {
     "inference": inference_command,
     "worker": worker_command,
     "beat": beat_command,
+    "sealer": sealer_command,
     "web": web_command,
 }
 

@@ -1,8 +1,8 @@
 """Starts, keeps and stops the whole set: `python -m appliance.ops.stack up`, or `with Stack() as stack`.
 
     secrets -> inference (loads slowly, so at once) -> PostgreSQL, roles -> Redis -> migrations
-            -> worker, beat, web -> ready
-    stopping: web -> worker, beat -> inference -> Redis -> PostgreSQL
+            -> sealer, worker, beat, web -> ready
+    stopping: web -> worker, beat -> sealer -> inference -> Redis -> PostgreSQL
 
 A part that dies takes the set down, unless tests keep it up to see what the others do.
 """
@@ -39,7 +39,7 @@ from appliance.ops.services.redis import RedisServer
 from appliance.ops.services.secrets import SecretFiles
 from appliance.ops.supervisor import Supervisor
 
-PARTS = ("postgres", "redis", "inference", "worker", "beat", "web")
+PARTS = ("postgres", "redis", "inference", "sealer", "worker", "beat", "web")
 LEFTOVER_WAIT_S = 15.0  # for the parts of a runner that was killed to be gone
 
 
@@ -147,7 +147,7 @@ class Stack:
         self.stopping = True
         if self._supervisor is not None:
             others = [name for name in self.parts if name not in PARTS]
-            for names in (["web"], ["worker", "beat", *others], ["inference"], ["redis"], ["postgres"]):
+            for names in (["web"], ["worker", "beat", *others], ["sealer"], ["inference"], ["redis"], ["postgres"]):
                 self._supervisor.stop(*names)
             self._supervisor.close()
             self._supervisor = None
@@ -249,6 +249,8 @@ class Stack:
         usual = [
             name for name in PARTS if name not in elsewhere or not is_set(self.site, f"APPLIANCE_{elsewhere[name]}_URL")
         ]
+        if "postgres" not in usual and not is_set(self.site, "APPLIANCE_DATABASE_SEALER_URL"):
+            usual.remove("sealer")  # it runs where its database address and its key are
         return usual + [name for name in self.processes if name not in PARTS]
 
     def _new_postgres(self) -> PostgresServer:

@@ -28,6 +28,7 @@ ROLES = {  # role -> name of its secret
     "reading_room_owner": "database_owner",
     "reading_room_app": "database_app",
     "reading_room_worker": "database_worker",
+    "reading_room_sealer": "database_sealer",
 }
 ROLES_SQL = Path(__file__).resolve().parents[3] / "deploy" / "database-roles.sql"
 STOP_GRACE_S = 60.0  # a fast stop writes a checkpoint
@@ -137,6 +138,7 @@ class PostgresServer:
             "DATABASE_OWNER_PASSWORD": self._secrets.read("database_owner"),
             "DATABASE_APP_PASSWORD": self._secrets.read("database_app"),
             "DATABASE_WORKER_PASSWORD": self._secrets.read("database_worker"),
+            "DATABASE_SEALER_PASSWORD": self._secrets.read("database_sealer"),
         }
         argv = [
             str(self.binaries / "psql"),

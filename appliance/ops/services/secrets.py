@@ -10,6 +10,7 @@ import stat
 import tempfile
 from pathlib import Path
 
+from appliance.audit.notes import PrivateKey
 from appliance.ops.services.errors import CannotStart
 
 NAMES = (
@@ -20,6 +21,8 @@ NAMES = (
     "database_owner",
     "database_app",
     "database_worker",
+    "database_sealer",
+    "seal_key",
     "redis",
 )
 
@@ -27,6 +30,8 @@ NAMES = (
 def _new_secret(name: str) -> str:
     if name == "master_key":  # AES-256: exactly 32 bytes
         return base64.b64encode(secrets.token_bytes(32)).decode("ascii")
+    if name == "seal_key":  # its name is also the log's: no two appliances share one
+        return PrivateKey.make(f"reading-room/{secrets.token_hex(4)}").secret_text()
     return secrets.token_urlsafe(48)
 
 

@@ -1,4 +1,4 @@
-"""The audit tables. Rows are added by `record` alone; the database refuses to change or remove them."""
+"""Events. Rows are added by `record` alone; the database refuses to change or remove them."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ class EventType(models.TextChoices):
     SETTING = "setting", "Setting changed"
     REFUSAL = "refusal", "Refused"
     REVIEW = "review", "Audit reviewed"
+    REVEAL = "reveal", "Content revealed"
+    EXPORT = "export", "Report or export"
+    JOB = "job", "Batch work"
+    RETENTION = "retention", "Held, released or destroyed"
+    SYSTEM = "system", "Appliance started, upgraded or backed up"
 
 
 class Outcome(models.TextChoices):
@@ -66,8 +71,13 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["-recorded_at", "-id"], name="audit_by_time"),
             models.Index(fields=["actor_id", "-id"], name="audit_by_actor"),
-            models.Index(fields=["correlation"], name="audit_by_correlation"),
+            models.Index(
+                fields=["correlation"], name="audit_by_question", condition=models.Q(correlation__isnull=False)
+            ),
             models.Index(fields=["type", "-id"], name="audit_by_type"),
+            models.Index(fields=["outcome", "-id"], name="audit_by_outcome", condition=~models.Q(outcome="success")),
+            models.Index(fields=["action", "-id"], name="audit_by_action"),
+            models.Index(fields=["xid", "id"], name="audit_by_transaction"),
         ]
 
 
