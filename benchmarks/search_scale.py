@@ -46,7 +46,10 @@ def build(room: Room, chunks: int) -> Built:
     source_ids, texts, vectors = _source()
     began = time.monotonic()
     collections = {share: do_create_collection(f"Made {share}", acting_user=None, actor=COMMAND) for share, _ in _PARTS}
-    with psycopg.connect(room.stack.environment["APPLIANCE_DATABASE_OWNER_URL"], autocommit=True) as owner:
+    server = room.stack.postgres
+    assert server is not None, "the appliance of a benchmark has a database of its own"
+    # As superuser: PostgreSQL copies nothing into a table with row-level security for anybody else.
+    with psycopg.connect(server.url("postgres", "reading_room"), autocommit=True) as owner:
         indexes = _drop_indexes(owner)
         first = _documents(owner, collections, chunks)
         _chunks(owner, first, chunks, source_ids)
