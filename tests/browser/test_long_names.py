@@ -33,7 +33,8 @@ group = do_create_group(given["group"], members=(keeper,), actor=COMMAND)
 collection = do_create_collection(given["collection"], description="d" * 200, acting_user=keeper, actor=COMMAND)
 do_grant(collection, group=group, acting_user=keeper, actor=COMMAND)
 call_command("ingest", given["file"], collection=collection.name, wait=True, stdout=StringIO())
-do_issue_token(keeper.username, name="t" * 100, days=1, actor=COMMAND)
+for name in ("t" * 100, "short"):
+    do_issue_token(keeper.username, name=name, days=1, actor=COMMAND)
 print(json.dumps({{"collection": str(collection.pk), "person": str(keeper.pk), "group": str(group.pk)}}))
 """
 
