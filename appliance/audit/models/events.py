@@ -70,13 +70,18 @@ class AuditEvent(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["-recorded_at", "-id"], name="audit_by_time"),
-            models.Index(fields=["actor_id", "-id"], name="audit_by_actor"),
+            # Each in the order in which pages of it are read, so that any of them goes with a time from and to.
+            models.Index(fields=["actor_id", "-recorded_at", "-id"], name="audit_by_actor"),
             models.Index(
                 fields=["correlation"], name="audit_by_question", condition=models.Q(correlation__isnull=False)
             ),
-            models.Index(fields=["type", "-id"], name="audit_by_type"),
-            models.Index(fields=["outcome", "-id"], name="audit_by_outcome", condition=~models.Q(outcome="success")),
-            models.Index(fields=["action", "-id"], name="audit_by_action"),
+            models.Index(fields=["type", "-recorded_at", "-id"], name="audit_by_type"),
+            models.Index(
+                fields=["outcome", "-recorded_at", "-id"],
+                name="audit_by_outcome",
+                condition=~models.Q(outcome="success"),
+            ),
+            models.Index(fields=["action", "-recorded_at", "-id"], name="audit_by_action"),
             models.Index(fields=["xid", "id"], name="audit_by_transaction"),
         ]
 

@@ -1,4 +1,4 @@
-"""What a compliance officer keeps: filters, alerts to acknowledge, and reviews that are signed off."""
+"""What a compliance officer keeps: filters, alerts to acknowledge, reviews to sign off; and what was verified."""
 
 from __future__ import annotations
 
@@ -73,3 +73,27 @@ class Review(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["-period_end"], name="audit_review_latest")]
+
+
+class Verification(models.Model):
+    """One walk over everything sealed: up to which size, and what was wrong. `problem` is empty when it is sound."""
+
+    at = models.DateTimeField(default=timezone.now)
+    size = models.BigIntegerField()
+    sound = models.BooleanField()
+    problem = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["-at"], name="audit_verified_latest")]
+
+
+class Watermark(models.Model):
+    """How far the rules for alerts have looked: every event before (xid, event) of `cluster` was seen by them.
+
+    After a restore into another cluster, where transaction ids begin anew, `event` alone counts.
+    """
+
+    name = models.CharField(max_length=20, primary_key=True)
+    cluster = models.CharField(max_length=40)
+    xid = models.BigIntegerField()
+    event = models.BigIntegerField()
