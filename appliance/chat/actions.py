@@ -16,7 +16,7 @@ from appliance.audit.record import Actor, Entity, Event, record
 from appliance.chat import generations
 from appliance.chat.answering import check_question
 from appliance.chat.models import Citation, Conversation, Message, MessageStatus
-from appliance.documents.access import access_document, as_uuid, collections_for
+from appliance.documents.access import access_document, as_uuid, named_collections
 from appliance.lib.errors import BadRequest, Conflict, NotFound
 from appliance.lib.text import clean_name
 
@@ -86,6 +86,7 @@ def do_ask(
     Conflict (`answer_running`) while the conversation's last answer is still being written.
     """
     text = check_question(text, effort)
+    chosen = list(named_collections(user, collection_ids))  # a refusal at a wall is recorded, whatever follows
     with transaction.atomic():
         conversation = (
             access_conversation(user, conversation_id)
@@ -99,10 +100,6 @@ def do_ask(
                 hint="Wait for it or stop it, then send this one.",
                 code="answer_running",
             )
-        wanted = {as_uuid(collection_id, code="collection_not_found") for collection_id in collection_ids}
-        chosen = list(collections_for(user).filter(pk__in=wanted))
-        if len(chosen) != len(wanted):
-            raise NotFound("One of the collections is not there.", code="collection_not_found")
         conversation.collections.set(chosen)
         now = timezone.now()
         Conversation.objects.filter(pk=conversation.pk).update(updated_at=now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection as Some
+from collections.abc import Sequence
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -42,6 +43,18 @@ def access_collection(user: User, collection_id: uuid.UUID | str, role: str = "r
         note_refusal(user, collection_id=pk)
         raise NotFound()
     return found
+
+
+def named_collections(user: User, collection_ids: Sequence[uuid.UUID | str]) -> QuerySet[Collection]:
+    """The collections with these ids, by name. Raises NotFound (`collection_not_found`) for one out of sight."""
+    wanted = {as_uuid(collection_id, code="collection_not_found") for collection_id in collection_ids}
+    chosen = collections_for(user).filter(pk__in=wanted)
+    missing = wanted - set(chosen.values_list("pk", flat=True))
+    for pk in missing:
+        note_refusal(user, collection_id=pk)
+    if missing:
+        raise NotFound("One of the collections is not there.", code="collection_not_found")
+    return chosen
 
 
 def access_document(user: User, document_id: uuid.UUID | str) -> Document:

@@ -13,14 +13,14 @@ from django.db.models import QuerySet
 from appliance.accounts.models import User
 from appliance.audit.record import Entity
 from appliance.documents import embedding
-from appliance.documents.access import as_uuid, collections_for, documents_for
+from appliance.documents.access import collections_for, documents_for, named_collections
 from appliance.documents.models import Collection, EmbeddingModel
 from appliance.documents.retrieval import reranking
 from appliance.documents.retrieval.duplicates import collapse
 from appliance.documents.retrieval.in_view import View, look_at
 from appliance.documents.retrieval.naming import Reading, read_question
 from appliance.documents.retrieval.ranking import Scores, Visible, rank
-from appliance.lib.errors import BadRequest, NotFound
+from appliance.lib.errors import BadRequest
 
 MAX_RESULTS = 100
 _SPARE = 30  # passages ranked beyond those asked for: they take the place of near-duplicates
@@ -115,8 +115,8 @@ def search(user: User, query: str, *, collection_ids: Sequence[uuid.UUID | str] 
         raise BadRequest("The question is empty.", code="question_empty")
     if not 1 <= k <= MAX_RESULTS:
         raise BadRequest(f"The number of passages lies between 1 and {MAX_RESULTS}.")
+    collections = scope_of(user, collection_ids)  # on its own: a refusal at a wall is recorded, whatever follows
     with transaction.atomic():  # one, and not one for each statement: who asks is told to the database in each
-        collections = scope_of(user, collection_ids)
         documents = documents_for(user).order_by()
         if collection_ids:
             documents = documents.filter(collection__in=collections)
@@ -143,14 +143,8 @@ def search(user: User, query: str, *, collection_ids: Sequence[uuid.UUID | str] 
 
 def scope_of(user: User, collection_ids: Sequence[uuid.UUID | str]) -> QuerySet[Collection]:
     """The named collections, or all that `user` may see. Raises NotFound when one of them is not among those."""
-    collections = collections_for(user).order_by()
-    if not collection_ids:
-        return collections
-    wanted = {as_uuid(collection_id, code="collection_not_found") for collection_id in collection_ids}
-    chosen = collections.filter(pk__in=wanted)
-    if chosen.count() != len(wanted):
-        raise NotFound("One of the collections is not there.", code="collection_not_found")
-    return chosen
+    chosen = named_collections(user, collection_ids) if collection_ids else collections_for(user)
+    return chosen.order_by()
 
 
 def _visible(view: View) -> Visible:

@@ -59,8 +59,8 @@ def test_no_operation_for_programs_returns_it(desk: Desk, hers: dict[str, list[s
         assert client.get(address).status_code == 404, address
     assert client.get("/api/v1/collections").json() == client.get("/api/v1/documents").json() == []
     assert search(client, QUESTION)["results"] == []
-    found = client.post("/api/v1/find", json={"words": "cleaned"})
-    assert "cleaned at least" not in found.text
+    found = client.post("/api/v1/find", json={"query": "cleaned"})
+    assert found.status_code == 200 and "cleaned at least" not in found.text
     body = {"model": "extractive", "messages": [{"role": "user", "content": QUESTION}], "collections": []}
     answer = client.post("/v1/chat/completions", json=body)
     assert answer.json()["choices"][0]["message"]["annotations"] == []

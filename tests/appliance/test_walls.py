@@ -88,6 +88,24 @@ def test_a_wall_shuts_at_once_and_tells_nobody_behind_it(desk: Desk, firm: Firm,
         assert wall.name not in behind.get("/library").text
 
 
+def test_naming_a_walled_collection_in_a_search_or_a_question_is_recorded_as_reaching_for_it(firm: Firm) -> None:
+    wall = firm.build(firm.mary)
+    named = {"collections": [firm.matter]}
+    body = {"model": "extractive", "messages": [{"role": "user", "content": "What is in it?"}]} | named
+    for address, sent in (
+        ("/api/v1/search", {"query": "anything"} | named),
+        ("/api/v1/find", {"query": "anything"} | named),
+        ("/v1/chat/completions", body),
+    ):
+        before = last_event_id()
+        assert firm.client.post(address, json=sent).json()["error"]["code"] == "collection_not_found"
+        (event,) = evidence_since(before, action="wall.refused")
+        assert {(entity["kind"], entity["id"]) for entity in event["entities"]} == {
+            ("collection", firm.matter),
+            ("wall", str(wall.pk)),
+        }
+
+
 def test_a_refusal_without_a_wall_is_not_put_to_one(firm: Firm, charlie: httpx.Client) -> None:
     firm.build(firm.mary)
     before = last_event_id()
