@@ -1,4 +1,4 @@
-"""A plain request through the gateway: relayed to the model as it is, recorded without content."""
+"""A plain request through the gateway: relayed to the model as it is, its words kept apart from its events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from typing import Any
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from appliance.accounts.models import User
-from appliance.audit.models import EventType, Outcome
+from appliance.api import relayed_text
+from appliance.audit.content import record_with
+from appliance.audit.models import ContentKind, EventType, Outcome
 from appliance.audit.record import Actor, Event, record
 from appliance.lib import sse
 from appliance.lib.errors import ModelUnavailable
@@ -56,14 +58,14 @@ class Relay:
 
 async def relay(request: Relay) -> HttpResponseBase:
     """The model's own response, whole or streamed. Raises what the client raises, recorded as failed."""
-    await in_thread(_record, request, EventType.INTENT, request.route.asked, Outcome.SUCCESS, items=_count(request))
+    await in_thread(_begin, request)
     if not request.stream:
         try:
             raw = await client.post_raw(request.route.path, request.body, person=request.user.pk)
         except BaseException as error:
             await asyncio.shield(in_thread(_finish, request, error))
             raise
-        await in_thread(_finish, request, None)
+        await in_thread(_finish, request, None, relayed_text.answered(raw) if request.route is not EMBEDDINGS else "")
         return HttpResponse(raw, content_type="application/json")
     events = client.stream_raw(request.route.path, request.body, person=request.user.pk)
     try:
@@ -81,6 +83,7 @@ async def _streamed(
     request: Relay, first: sse.ServerEvent, events: AsyncGenerator[sse.ServerEvent]
 ) -> AsyncIterator[bytes]:
     failure: BaseException | None = asyncio.CancelledError()
+    heard = relayed_text.Heard()
     named = bool(request.route.last_events)  # such a stream names its events and has no [DONE]
     try:
         async with aclosing(events):
@@ -88,6 +91,7 @@ async def _streamed(
             while True:
                 ended = event.data == "[DONE]" or event.event in request.route.last_events
                 if event.data != "[DONE]":
+                    heard.hear(event.data)
                     yield sse.frame(event.data, event=event.event if named else "")
                 try:
                     event = await anext(events)
@@ -101,7 +105,7 @@ async def _streamed(
         body = openai_error(translate(error)) | ({"type": "error"} if named else {})
         yield sse.frame(json.dumps(body, ensure_ascii=False), event="error" if named else "")
     finally:
-        await asyncio.shield(in_thread(_finish, request, failure))
+        await asyncio.shield(in_thread(_finish, request, failure, heard.text))
     if not named:
         yield sse.frame("[DONE]")
 
@@ -112,14 +116,21 @@ def _count(request: Relay) -> int:
     return len(given) if isinstance(given, list) else 1
 
 
-def _finish(request: Relay, failure: BaseException | None) -> None:
-    if failure is None:
-        _record(request, EventType.OUTCOME, request.route.finished, Outcome.SUCCESS)
-    elif isinstance(failure, (asyncio.CancelledError, GeneratorExit)):
-        _record(request, EventType.OUTCOME, request.route.finished, Outcome.STOPPED)
+def _begin(request: Relay) -> None:
+    event = Event(
+        EventType.INTENT, request.route.asked, correlation=request.correlation, detail={"items": _count(request)}
+    )
+    if request.route is EMBEDDINGS:  # texts to be turned into numbers, no question
+        record(event, actor=request.actor)
     else:
-        _record(request, EventType.OUTCOME, request.route.finished, Outcome.FAILED, code=translate(failure).public_code)
+        record_with(event, ContentKind.QUESTION, relayed_text.asked(request.body), actor=request.actor)
 
 
-def _record(request: Relay, kind: EventType, action: str, outcome: Outcome, **detail: str | int) -> None:
-    record(Event(kind, action, outcome, correlation=request.correlation, detail=detail), actor=request.actor)
+def _finish(request: Relay, failure: BaseException | None, answer: str = "") -> None:
+    outcome, detail = Outcome.SUCCESS, dict[str, str]()
+    if isinstance(failure, (asyncio.CancelledError, GeneratorExit)):
+        outcome = Outcome.STOPPED
+    elif failure is not None:
+        outcome, detail = Outcome.FAILED, {"code": translate(failure).public_code}
+    event = Event(EventType.OUTCOME, request.route.finished, outcome, correlation=request.correlation, detail=detail)
+    record_with(event, ContentKind.ANSWER, answer, actor=request.actor)

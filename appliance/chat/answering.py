@@ -21,7 +21,8 @@ from django.conf import settings
 
 from appliance.accounts.models import User
 from appliance.accounts.standing import in_good_standing
-from appliance.audit.models import EventType, Outcome
+from appliance.audit.content import record_with
+from appliance.audit.models import ContentKind, EventType, Outcome
 from appliance.audit.record import Actor, Entity, Event, asked_for, record
 from appliance.chat.grounding import prompt
 from appliance.chat.grounding.holder import AnswerHolder, HeldSentence
@@ -145,7 +146,8 @@ async def answer(question: Question) -> AsyncGenerator[AnswerEvent]:
                 "dropped": holder.dropped,
                 "chars": len(holder.text),
             }
-        await asyncio.shield(in_thread(_record_outcome, question, outcome, detail))
+        written_text = holder.text if holder is not None else ""
+        await asyncio.shield(in_thread(_record_outcome, question, outcome, detail, written_text))
 
 
 async def _written(question: Question, holder: AnswerHolder) -> AsyncGenerator[Waiting | Written | Completed]:
@@ -173,7 +175,7 @@ def _record_intent(question: Question) -> None:
     entities = (*question.about, *asked_for("collection", question.collection_ids))
     detail = {"chars": len(question.text), "effort": question.effort, "turns": len(question.history)}
     event = Event(EventType.INTENT, "answer.ask", correlation=question.correlation, entities=entities, detail=detail)
-    record(event, actor=question.actor)
+    record_with(event, ContentKind.QUESTION, question.text, actor=question.actor)
 
 
 def _search(question: Question) -> Searched:
@@ -201,7 +203,7 @@ def _still_allowed(question: Question, holder: AnswerHolder) -> bool:
     return documents_for(question.user).order_by().filter(pk__in=wanted).count() == len(wanted)
 
 
-def _record_outcome(question: Question, outcome: Outcome, detail: dict[str, object]) -> None:
+def _record_outcome(question: Question, outcome: Outcome, detail: dict[str, object], text: str) -> None:
     event = Event(
         EventType.OUTCOME,
         "answer.finish",
@@ -211,7 +213,7 @@ def _record_outcome(question: Question, outcome: Outcome, detail: dict[str, obje
         detail=detail,
     )
     try:
-        record(event, actor=question.actor)
+        record_with(event, ContentKind.ANSWER, text, actor=question.actor)
     except ApplianceError:
         if outcome is Outcome.SUCCESS:
             raise

@@ -11,8 +11,9 @@ from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from appliance.audit.models import EventType, Outcome
-from appliance.audit.record import SYSTEM, Actor, Entity, Event, record
+from appliance.audit.content import record_with
+from appliance.audit.models import ContentKind, EventType, Outcome
+from appliance.audit.record import SYSTEM, Actor, Entity, Event
 from appliance.chat.answering import Completed, Question
 from appliance.chat.grounding.holder import AnswerHolder
 from appliance.chat.grounding.prompt import Turn
@@ -162,6 +163,6 @@ def close_abandoned() -> int:
                     correlation=answer.pk,
                     entities=entities,
                 )
-                record(event, actor=SYSTEM)
+                record_with(event, ContentKind.ANSWER, answer.text, actor=SYSTEM)
                 closed += 1
     return closed

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from appliance.accounts.models import User
-from appliance.audit.models import EventType, Outcome
+from appliance.audit.content import record_with
+from appliance.audit.models import ContentKind, EventType, Outcome
 from appliance.audit.record import Actor, Entity, Event, asked_for, record
 from appliance.documents.retrieval.find import Found, find
 from appliance.documents.search import SearchResult, search
@@ -22,6 +23,7 @@ def do_search(
     """Searches for `user` and records what they are shown. Raises what `search` raises, recorded as failed."""
     return _recorded(
         "search",
+        query,
         lambda: search(user, query, collection_ids=collection_ids, k=k),
         lambda result: tuple(passage.entity() for passage in result.passages),
         lambda result: result.coverage.as_dict() | {"passages": len(result.passages)},
@@ -47,6 +49,7 @@ def do_find(
     document = asked_for("document", () if document_id is None else (document_id,))
     return _recorded(
         "find",
+        words,
         lambda: find(
             user,
             words,
@@ -66,6 +69,7 @@ def do_find(
 
 def _recorded(
     act: str,
+    query: str,
     run: Callable[[], T],
     shown: Callable[[T], tuple[Entity, ...]],
     counts: Callable[[T], dict[str, int]],
@@ -76,7 +80,8 @@ def _recorded(
 ) -> T:
     """Intent, the act, disclosure, outcome: nothing is returned that was not recorded."""
     correlation = uuid.uuid4()
-    record(Event(EventType.INTENT, f"{act}.ask", correlation=correlation, entities=scope, detail=detail), actor=actor)
+    intent = Event(EventType.INTENT, f"{act}.ask", correlation=correlation, entities=scope, detail=detail)
+    record_with(intent, ContentKind.QUESTION, query, actor=actor)
     try:
         result = run()
     except Exception as error:

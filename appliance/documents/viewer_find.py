@@ -8,8 +8,9 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from appliance.accounts.models import User
-from appliance.audit.models import EventType
-from appliance.audit.record import Actor, Entity, Event, record
+from appliance.audit.content import record_with
+from appliance.audit.models import ContentKind, EventType
+from appliance.audit.record import Actor, Entity, Event
 from appliance.documents.access import access_version
 from appliance.documents.models import VersionStatus, VersionText
 from appliance.documents.pages import NotReadYet
@@ -88,7 +89,8 @@ def do_find(*, user: User, actor: Actor, document_id: uuid.UUID | str, n: int, q
         for match in matches
     ) or (Entity("document", str(version.document_id), version=version.n),)
     detail = {"chars": len(query), "matches": total}
-    record(Event(EventType.ACCESS, "document.find", entities=shown, detail=detail), actor=actor)
+    event = Event(EventType.ACCESS, "document.find", correlation=uuid.uuid4(), entities=shown, detail=detail)
+    record_with(event, ContentKind.QUESTION, query, actor=actor)
     return Found(query, total, matches)
 
 

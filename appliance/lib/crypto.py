@@ -87,13 +87,23 @@ def decrypt_stream(source: BinaryIO, *, key: bytes, context: bytes) -> Iterator[
 
 def seal(master_key: bytes, secret: bytes, *, context: bytes) -> bytes:
     """A small secret under a key of its own, wrapped by the master key. `context` must be given again to open it."""
-    wrapped, target = new_wrapped_key(master_key), io.BytesIO()
-    encrypt_stream(io.BytesIO(secret), target, key=unwrap_key(master_key, wrapped), context=context)
-    return len(wrapped).to_bytes(1, "big") + wrapped + target.getvalue()
+    wrapped = new_wrapped_key(master_key)
+    return len(wrapped).to_bytes(1, "big") + wrapped + encrypt(unwrap_key(master_key, wrapped), secret, context=context)
 
 
 def unseal(master_key: bytes, sealed: bytes, *, context: bytes) -> bytes:
     """What `seal` was given. Raises DecryptionError for another key or context, or a changed byte."""
     end = 1 + sealed[0] if sealed else 1
-    key = unwrap_key(master_key, sealed[1:end])
-    return b"".join(decrypt_stream(io.BytesIO(sealed[end:]), key=key, context=context))
+    return decrypt(unwrap_key(master_key, sealed[1:end]), sealed[end:], context=context)
+
+
+def encrypt(key: bytes, text: bytes, *, context: bytes) -> bytes:
+    """A text that fits into memory, under a key that is kept elsewhere: erasing the key erases the text."""
+    target = io.BytesIO()
+    encrypt_stream(io.BytesIO(text), target, key=key, context=context)
+    return target.getvalue()
+
+
+def decrypt(key: bytes, encrypted: bytes, *, context: bytes) -> bytes:
+    """What `encrypt` was given. Raises DecryptionError for another key or context, or a changed byte."""
+    return b"".join(decrypt_stream(io.BytesIO(encrypted), key=key, context=context))

@@ -129,7 +129,7 @@ def test_nothing_is_sent_that_could_not_be_recorded(
         raise AuditUnavailable()
 
     monkeypatch.setattr(viewer, "record", refuse)
-    monkeypatch.setattr(viewer_find, "record", refuse)
+    monkeypatch.setattr(viewer_find, "record_with", refuse)
     monkeypatch.setattr(viewer, "cut", lambda *_: pytest.fail("cut without a record"))
     alice = User.objects.get(username="alice")
     actor = Actor(user_id=alice.pk, name="alice")
@@ -146,7 +146,7 @@ def test_a_search_in_the_document_is_recorded_with_its_places(reader: httpx.Clie
     find, page = evidence_since(before)
     assert (find["action"], page["action"]) == ("document.find", "document.page")
     assert [entity["page"] for entity in find["entities"]] == [1, 2, 3]
-    assert find["detail"] == {"chars": 13, "matches": 3}
+    assert find["detail"].items() >= {"chars": 13, "matches": 3}.items()
     assert "ledger" not in str(find).lower()
 
 
