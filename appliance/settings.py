@@ -123,6 +123,15 @@ if env.given("APPLIANCE_DATABASE_OWNER_URL"):
 
 # The audit: how far the seal may be behind before nothing can be asked or changed any more ------------------
 SEAL_READ_ONLY_AFTER_S = env.seconds("APPLIANCE_SEAL_READ_ONLY_AFTER_S", 600)
+# What officers are told of without looking, and how often the rules look at what is new.
+WORKING_HOURS = env.hours("APPLIANCE_WORKING_HOURS", "07:00-19:00")
+WORKING_DAYS = env.weekdays("APPLIANCE_WORKING_DAYS", "mon-fri")
+ALERT_EVERY_S = env.seconds("APPLIANCE_ALERT_EVERY_S", 60)
+ALERT_BULK_DOCUMENTS = env.integer("APPLIANCE_ALERT_BULK_DOCUMENTS", 50, minimum=2)
+ALERT_BULK_MINUTES = env.integer("APPLIANCE_ALERT_BULK_MINUTES", 10, minimum=1)
+ALERT_REFUSALS = env.integer("APPLIANCE_ALERT_REFUSALS", 5, minimum=2)
+ALERT_REFUSAL_MINUTES = env.integer("APPLIANCE_ALERT_REFUSAL_MINUTES", 10, minimum=1)
+VERIFY_EVERY_S = env.seconds("APPLIANCE_VERIFY_EVERY_S", 3_600)
 
 # Models, over HTTP -----------------------------------------------------------------------------------------
 INFERENCE_URL = env.text("APPLIANCE_INFERENCE_URL", "http://127.0.0.1:8100").rstrip("/")
@@ -178,6 +187,8 @@ CELERY_BEAT_SCHEDULE = {
     "pulse": {"task": "ops.pulse", "schedule": 10.0},
     "close-answers": {"task": "chat.sweep", "schedule": SWEEP_INTERVAL_S},
     "tidy-accounts": {"task": "accounts.tidy", "schedule": 3600.0},
+    "watch-audit": {"task": "ops.watch_audit", "schedule": ALERT_EVERY_S},
+    "verify-audit": {"task": "ops.verify_audit", "schedule": VERIFY_EVERY_S},
 }
 if DIRECTORY is not None:
     CELERY_BEAT_SCHEDULE["sync-directory"] = {
@@ -224,6 +235,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "appliance.accounts.context.site",
                 "appliance.documents.grants.context.access",
+                "appliance.ops.audit.context.audit",
             ],
             "builtins": ["appliance.accounts.templatetags.room"],
         },

@@ -153,9 +153,24 @@
       return; // the browser closes it and returns the focus
     } else if (event.target.closest("#source") && lastCite?.isConnected) {
       lastCite.focus();
+    } else if (event.target.closest("#event") && one("#events .is-current [data-row]")) {
+      one("#events .is-current [data-row]").focus();
     } else {
       byKey("Escape")?.click();
     }
+  }
+
+  /** Through the list of events: J and the arrow down to the next row, K and the arrow up to the one before. */
+  function stepped(event) {
+    const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key];
+    const list = one("[data-events]");
+    if (!step || !list || event.target.closest("details[open], [popover]")) return false;
+    const rows = all("[data-row]", list).filter(shown);
+    const here = rows.indexOf(document.activeElement);
+    if (event.key.startsWith("Arrow") && here < 0) return false; // else the page scrolls
+    const current = here < 0 ? rows.indexOf(one(".is-current [data-row]", list)) : here;
+    rows[Math.max(0, Math.min(rows.length - 1, current + step))]?.focus();
+    return true;
   }
 
   document.addEventListener("keydown", (event) => {
@@ -165,6 +180,7 @@
       return send();
     }
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || !singleKeysOn()) return;
+    if (stepped(event)) return event.preventDefault();
     const key = event.key.toLowerCase();
     if (key.length !== 1) return;
     let element = byKey(key);
@@ -178,7 +194,7 @@
   // Clicks and changes ---------------------------------------------------------------------------------------------
   document.addEventListener("click", (event) => {
     for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
-    const target = event.target.closest("[data-dialog], [data-close], [data-copy], a.cite, .source-card, .menu-item");
+    const target = event.target.closest("[data-dialog], [data-close], [data-copy], [data-copy-text], a.cite, .source-card, .menu-item");
     if (!target) return;
     if (target.matches("[data-dialog]") && document.getElementById(target.dataset.dialog)) {
       event.preventDefault();
@@ -186,7 +202,9 @@
     } else if (target.matches("[data-close]")) {
       target.closest(".toast").remove();
     } else if (target.matches("[data-copy]")) {
-      copy(target);
+      copy(target, one(".prose", document.getElementById(target.dataset.copy)).cloneNode(true));
+    } else if (target.matches("[data-copy-text]")) {
+      copy(target, Object.assign(document.createElement("span"), { textContent: target.dataset.copyText }));
     } else if (target.matches("a.cite, .source-card")) {
       lastCite = target;
     } else if (target.matches(".menu-item[popovertarget]")) {
@@ -194,8 +212,7 @@
     }
   });
 
-  async function copy(button) {
-    const prose = one(".prose", document.getElementById(button.dataset.copy)).cloneNode(true);
+  async function copy(button, prose) {
     for (const part of all(".cite, .badge, .sr-only", prose)) part.remove();
     const holder = document.createElement("div");
     holder.className = "sr-only";
@@ -214,8 +231,9 @@
     }
     holder.remove();
     const label = one("span", button);
+    const before = (label.dataset.label ??= label.textContent);
     label.textContent = "Copied";
-    setTimeout(() => { label.textContent = "Copy"; }, 2000);
+    setTimeout(() => { label.textContent = before; }, 2000);
   }
 
   document.addEventListener("change", (event) => {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -84,6 +85,34 @@ def several(name: str, options: tuple[str, ...]) -> frozenset[str]:
 def names(name: str, default: str) -> list[str]:
     """A comma-separated list."""
     return [part.strip() for part in text(name, default).split(",") if part.strip()]
+
+
+def hours(name: str, default: str) -> tuple[int, int]:
+    """Opening and closing time as HH:MM-HH:MM, in minutes after midnight; 24:00 is the day's end.
+
+    It may close before it opens: then over midnight. Equal times are refused.
+    """
+    value = text(name, default)
+    found = re.fullmatch(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)", value)
+    opens, closes = (int(found[n]) * 60 + int(found[n + 1]) for n in (1, 3)) if found else (0, 0)
+    if opens == closes or max(opens, closes) > 24 * 60:
+        raise SettingError(f"{name}: {value!r} is not a time of day like 07:00-19:00.")
+    return opens, closes
+
+
+_WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def weekdays(name: str, default: str) -> frozenset[int]:
+    """Days like mon-fri or mon,wed,fri-sun; Monday is 0."""
+    found: set[int] = set()
+    for part in names(name, default):
+        first, _, last = part.lower().partition("-")
+        if first not in _WEEK or (last or first) not in _WEEK:
+            raise SettingError(f"{name}: {part!r} is not a day like mon, or days like mon-fri.")
+        begin, end = _WEEK.index(first), _WEEK.index(last or first)
+        found |= {day % 7 for day in range(begin, end + 1 if begin <= end else end + 8)}
+    return frozenset(found)
 
 
 def socket_address(name: str) -> str | tuple[str, int] | None:

@@ -1,8 +1,8 @@
 """Addresses of the probes, the status page, groups and the audit's pages."""
 
-from django.urls import path
+from django.urls import include, path
 
-from appliance.ops import audit_pages, group_pages, probes, views
+from appliance.ops import group_pages, probes, views
 
 urlpatterns = [
     path("api/v1/health/live", probes.live),
@@ -17,6 +17,5 @@ urlpatterns = [
     path("groups/<uuid:group_id>/collections/<uuid:grant_id>/remove", group_pages.unmap_collection),
     path("groups/<uuid:group_id>/members", group_pages.join),
     path("groups/<uuid:group_id>/members/<uuid:person_id>/leave", group_pages.leave),
-    path("audit", audit_pages.events),
-    path("audit/events/<uuid:uid>", audit_pages.event),
+    path("", include("appliance.ops.audit.urls")),
 ]

@@ -13,6 +13,7 @@ from appliance.accounts.models import Role
 from appliance.accounts.sessions import current_user, page
 from appliance.lib.errors import NotFound
 from appliance.ops import health
+from appliance.ops.audit import seal
 
 #: What each part is called, what its failing means for people, and which icon stands for it.
 _WORDS = {
@@ -48,5 +49,11 @@ def status(request: HttpRequest) -> HttpResponse:
         parts.append(
             Part(name, state.get("status") == "ok", state.get("status") == "off", state.get("detail", ""), consequence)
         )
-    context = {"parts": parts, "down": [part for part in parts if not (part.up or part.off)], "now": timezone.now()}
+    tone, words, sentence = seal.tile()
+    context = {
+        "seal_tile": {"tone": tone, "words": words, "sentence": sentence},
+        "parts": parts,
+        "down": [part for part in parts if not (part.up or part.off)],
+        "now": timezone.now(),
+    }
     return render(request, "ops/_parts.html" if request.headers.get("HX-Request") else "ops/status.html", context)
