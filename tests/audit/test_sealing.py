@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from conftest import Bench, Connection, append
+from seal_bench import Bench, Connection, append
 
 from appliance.audit import keys, sealer, sealing
 from appliance.audit.notes import Checkpoint, Note, PrivateKey
