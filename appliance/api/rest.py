@@ -13,6 +13,7 @@ from appliance.accounts.models import User
 from appliance.accounts.sessions import actor_of, current_user
 from appliance.api import schemas
 from appliance.api.access import router as access
+from appliance.api.audit import router as audit
 from appliance.api.auth import TokenOrSession
 from appliance.api.batches import router as batches
 from appliance.api.documents import router as documents
@@ -55,6 +56,7 @@ api = RestAPI(
 
 
 api.add_router("", access)
+api.add_router("/audit", audit)
 api.add_router("", documents)
 api.add_router("/batches", batches)
 api.add_router("", retrieval)
