@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init
+from celery.signals import task_prerun, worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "appliance.settings")
 
@@ -20,3 +20,10 @@ def _needs_its_own_role(**_: Any) -> None:
 
     if settings.DATABASE_WORKER_ROLE == settings.DATABASE_PERSON_ROLE:
         raise SystemExit("APPLIANCE_DATABASE_WORKER_URL: not set. Workers need a database role of their own.")
+
+
+@task_prerun.connect
+def _say_where(task: Any = None, **_: Any) -> None:
+    from appliance.lib import place
+
+    place.enter(f"task {task.name}")

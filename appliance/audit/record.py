@@ -20,6 +20,7 @@ from django.db import connection
 from appliance.audit.models import EventType, Outcome
 from appliance.audit.tree import leaf_hash
 from appliance.lib.errors import AuditUnavailable
+from appliance.lib.place import current_place
 from appliance.lib.principal import acting_as
 from appliance.lib.request_id import current_request_id
 
@@ -201,7 +202,7 @@ def _evidence(uid: uuid.UUID, recorded_at: datetime, event: Event, actor: Actor)
         "recorded": recorded_at.isoformat(timespec="microseconds"),
         "boot": _BOOT_ID,
         "monotonic": str(time.monotonic_ns()),  # a string: RFC 8785 numbers are doubles
-        "observer": {"host": _HOST, "process": os.getpid()},
+        "observer": {"host": _HOST, "process": os.getpid(), "place": current_place()},
         "type": str(event.type),
         "action": event.action,
         "outcome": str(event.outcome),

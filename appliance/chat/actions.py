@@ -21,6 +21,7 @@ from appliance.lib.errors import BadRequest, Conflict, NotFound
 from appliance.lib.text import clean_name
 
 _TITLE_LENGTH = 80
+_CITATIONS_RECORDED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,17 @@ def do_stop(user: User, answer_id: uuid.UUID | str) -> None:
         status=MessageStatus.STOPPED, finished_at=timezone.now()
     )
     generations.cancel(answer.pk)
+
+
+def do_open(user: User, actor: Actor, conversation_id: uuid.UUID | str) -> Conversation:
+    """A conversation to be read again. What its answers quote is shown once more, so it is recorded once more."""
+    conversation = access_conversation(user, conversation_id)
+    cited = Citation.objects.filter(message__conversation=conversation, version__isnull=False).order_by()
+    places = cited.values_list("version__document_id", "version__n", "page", "start", "end").distinct()
+    shown = (Entity("document", str(document), *place) for document, *place in places[:_CITATIONS_RECORDED])
+    entities = (Entity("conversation", str(conversation.pk)), *shown)
+    record(Event(EventType.ACCESS, "conversation.open", entities=entities), actor=actor)
+    return conversation
 
 
 def do_rename(user: User, conversation_id: uuid.UUID | str, title: str) -> Conversation:

@@ -75,7 +75,7 @@ def new_chat(request: HttpRequest) -> HttpResponse:
 @require_GET
 @page
 def conversation(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
-    found = actions.access_conversation(current_user(request), conversation_id)
+    found = actions.do_open(current_user(request), actor_of(request), conversation_id)
     return render(request, "chat/chat.html", _chat_context(request, found))
 
 

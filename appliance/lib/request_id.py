@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
+from appliance.lib import place
+
 _current: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
 
 
@@ -26,8 +28,16 @@ class RequestIdFilter(logging.Filter):
         return True
 
 
+def _begin(request: HttpRequest) -> None:
+    _current.set(uuid.uuid4().hex[:16])
+    place.enter(request)
+
+
 class RequestIdMiddleware:
-    """Gives each request a fresh id. One sent by the caller is not trusted: it would let them forge the trail."""
+    """Gives each request a fresh id, and says where it is.
+
+    An id sent by the caller is not trusted: it would let them forge the trail.
+    """
 
     sync_capable = True
     async_capable = True
@@ -40,14 +50,14 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         if iscoroutinefunction(self.get_response):
             return self._async_call(request)
-        _current.set(uuid.uuid4().hex[:16])
+        _begin(request)
         response = self.get_response(request)
         assert isinstance(response, HttpResponse)
         response["X-Request-Id"] = _current.get()
         return response
 
     async def _async_call(self, request: HttpRequest) -> HttpResponse:
-        _current.set(uuid.uuid4().hex[:16])
+        _begin(request)
         answer = self.get_response(request)
         assert not isinstance(answer, HttpResponse)
         response = await answer

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand
 from appliance.accounts.models import User
 from appliance.audit.record import Actor
 from appliance.documents.models import Collection
+from appliance.lib import place
 from appliance.lib.errors import ApplianceError, NotFound
 from appliance.lib.failures import translate
 
@@ -67,6 +68,7 @@ class ApplianceCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         as_json = options.pop("json")
+        place.enter(f"command {type(self).__module__.rsplit('.', 1)[-1]}")
         try:
             result = self.act(Options(**options))
         except KeyboardInterrupt:

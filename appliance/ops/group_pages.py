@@ -18,8 +18,8 @@ from appliance.accounts.models import Group, Membership, Role, RoleGrant, User
 from appliance.accounts.people_views import administrators_only, person_by, said, to_change
 from appliance.accounts.sessions import actor_of, current_user
 from appliance.documents.actions import do_grant
-from appliance.documents.grants.actions import Wanted, do_add_grant, do_remove_grant
-from appliance.documents.grants.preview import concerned, preview
+from appliance.documents.grants.actions import Wanted, do_add_grant, do_remove_grant, removable_grant
+from appliance.documents.grants.preview import concerned, preview, removal
 from appliance.documents.models import Collection, Effect, Grant, GrantRole
 from appliance.lib.errors import ApplianceError, BadRequest, Conflict, NotFound
 
@@ -156,6 +156,14 @@ def unmap_collection(request: HttpRequest, group_id: uuid.UUID, grant_id: uuid.U
     if grant is None or grant.collection is None:
         raise NotFound()
     try:
+        if "preview" in request.POST:
+            context = {
+                "preview": removal(removable_grant(grant.collection, grant.pk, actor=actor_of(request))),
+                "what": f"{shown} is no longer mapped to {grant.collection}",
+                "action": f"/groups/{shown.pk}/collections/{grant.pk}/remove",
+                "back": f"/groups/{shown.pk}",
+            }
+            return render(request, "documents/preview.html", context)
         waits = do_remove_grant(grant.collection, grant.pk, acting_user=by, actor=actor_of(request))
     except Conflict as error:
         return _group(request, shown, error=error)

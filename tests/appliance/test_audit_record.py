@@ -88,7 +88,9 @@ def test_a_question_on_the_page_leaves_the_same_with_its_conversation(browser: h
     asked = browser.post("/chat/ask", data=form(browser, text=QUESTION), headers={"Referer": str(browser.base_url)})
     conversation = asked.headers["Location"]
     until(lambda: "data-finished" in browser.get(conversation).text)
-    events = evidence_since(before)
+    recorded = evidence_since(before)
+    events = [event for event in recorded if event["action"] != "conversation.open"]
+    assert {event["observer"]["place"] for event in events} == {"POST /chat/ask"}
     assert steps(events) == [
         ("intent", "answer.ask", "success"),
         ("disclosure", "answer.passages", "success"),
@@ -99,6 +101,22 @@ def test_a_question_on_the_page_leaves_the_same_with_its_conversation(browser: h
         about = {entity["kind"]: entity["id"] for entity in event["entities"]}
         assert about["conversation"] == conversation.rsplit("/", 1)[1]
         assert about["answer"] == event["correlation"]
+
+
+def test_an_answer_that_is_read_again_is_disclosed_again(browser: httpx.Client, before: int) -> None:
+    asked = browser.post("/chat/ask", data=form(browser, text=QUESTION), headers={"Referer": str(browser.base_url)})
+    conversation = asked.headers["Location"]
+    until(lambda: "data-finished" in browser.get(conversation).text)
+    first = next(event for event in evidence_since(before) if event["action"] == "answer.passages")
+    again = last_event_id()
+    browser.get(conversation)
+    (opened,) = evidence_since(again, action="conversation.open")
+    assert opened["observer"]["place"] == "GET /chat/<uuid:conversation_id>"
+    assert {"kind": "conversation", "id": conversation.split("/")[2].split("#")[0]} in opened["entities"]
+    quoted, passages = documents_in(opened), documents_in(first)
+    assert quoted
+    for document, version, _, start, end in quoted:
+        assert any((document, version) == each[:2] and each[3] <= start < end <= each[4] for each in passages)
 
 
 def test_a_search_discloses_exactly_what_it_returned(alice: httpx.Client, contracts: str, before: int) -> None:

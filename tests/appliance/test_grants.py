@@ -194,6 +194,9 @@ def test_the_page_adds_previews_and_removes(desk: Desk, mary: httpx.Client, matt
         lost = send(browser, f"{page}/preview", **form | {"effect": "deny"})
         assert "Nobody gains anything" in words(lost) and "ledger" in words(lost)
         rule = next(rule["id"] for rule in _grants(mary, matter) if rule["user"] == "charlie")
+        lost = words(send(browser, f"{page}/{rule}/remove", preview="1"))
+        assert "Nobody gains anything" in lost and "Charlie (demo)" in lost and "ledger" in lost
+        assert rule in {each["id"] for each in _grants(mary, matter)}  # nothing was removed
         assert send(browser, f"{page}/{rule}/remove").status_code == 303
     with signed_in(desk, "charlie") as stranger:
         assert stranger.get(page).status_code == 404
@@ -242,5 +245,8 @@ def test_an_administrator_s_mapping_is_previewed_and_what_benefits_them_is_appro
         assert not Grant.objects.filter(group=group).exists()
         waiting = Approval.objects.get(kind="grant.add", change__group=str(group.pk))
         assert send(second, f"/approvals/{waiting.pk}", decision="approved").status_code == 303
-        assert Grant.objects.filter(group=group, collection=matter, role="reader").count() == 1
+        mapped = Grant.objects.get(group=group, collection=matter, role="reader")
+        lost = words(send(root, f"{address}/{mapped.pk}/remove", preview="1"))
+        assert "Nobody gains anything" in lost and "Charlie (demo)" in lost
+        assert Grant.objects.filter(pk=mapped.pk).exists()
     group.delete()

@@ -98,14 +98,8 @@ def do_add_grant(target: Collection | Document, wanted: Wanted, *, acting_user: 
     return request_approval(ADD, _as_json(target, wanted), wanted.in_words(target), by=acting_user, actor=actor)
 
 
-def do_remove_grant(
-    target: Collection | Document, grant_id: uuid.UUID | str, *, acting_user: User, actor: Actor
-) -> Approval | None:
-    """Takes a rule away; returns the approval that it waits for, when it kept `acting_user` out.
-
-    Raises NotFound, Conflict (`compiled_grant`) for a rule that a wall or broken glass made, and Conflict
-    (`last_manager`) when nobody would be left who can change access.
-    """
+def removable_grant(target: Collection | Document, grant_id: uuid.UUID | str, *, actor: Actor) -> Grant:
+    """A rule on `target` that was made by itself. Raises NotFound, or Conflict (`compiled_grant`) for another."""
     grant = grants_on(target).filter(pk=as_uuid(grant_id)).first()
     if grant is None:
         raise NotFound()
@@ -117,6 +111,18 @@ def do_remove_grant(
             hint="Change the wall, or end the emergency access.",
             code="compiled_grant",
         )
+    return grant
+
+
+def do_remove_grant(
+    target: Collection | Document, grant_id: uuid.UUID | str, *, acting_user: User, actor: Actor
+) -> Approval | None:
+    """Takes a rule away; returns the approval that it waits for, when it kept `acting_user` out.
+
+    Raises NotFound, Conflict (`compiled_grant`) for a rule that a wall or broken glass made, and Conflict
+    (`last_manager`) when nobody would be left who can change access.
+    """
+    grant = removable_grant(target, grant_id, actor=actor)
     if grant.effect == Effect.DENY and benefits(acting_user, person=grant.user_id, group=grant.group_id):
         summary = f"{grant.group or grant.user} is no longer kept out of {target}"
         change = _concerned(target, person=grant.user_id, group=grant.group_id) | {"grant": str(grant.pk)}

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from appliance.accounts.models import User
-from appliance.documents.models import Collection, Document
+from appliance.documents.models import Collection, Document, Grant
 
 #: More people than this are counted, not looked at one by one.
 MAX_PEOPLE = 200
@@ -75,6 +75,19 @@ def preview(
             if opened or shown:
                 found.append(_named(person, opened, shown))
     return result
+
+
+def removal(grant: Grant) -> Preview:
+    """What it would mean that a rule is gone."""
+    document = grant.document
+    within = grant.collection_id if document is None else document.collection_id
+    return preview(
+        lambda: Grant.objects.filter(pk=grant.pk).delete(),
+        people=concerned(
+            users=[grant.user_id] if grant.user_id else [], groups=[grant.group_id] if grant.group_id else []
+        ),
+        collections=[within] if within else [],
+    )
 
 
 def _sees(person: User, within: list[uuid.UUID] | None) -> _Sees:

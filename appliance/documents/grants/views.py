@@ -170,9 +170,11 @@ def remove(
     collection_id: uuid.UUID | None = None,
     document_id: uuid.UUID | None = None,
 ) -> HttpResponse:
-    """Takes one rule away."""
+    """Takes one rule away; with `preview`, says what that would do."""
     target = _target(request, collection_id, document_id)
     try:
+        if "preview" in request.POST:
+            return _preview_removal(request, target, grant_id)
         waits = actions.do_remove_grant(target, grant_id, acting_user=current_user(request), actor=actor_of(request))
     except ApplianceError as error:
         return _refused(request, target, error)
@@ -181,6 +183,17 @@ def remove(
         pk=target.pk if isinstance(target, Collection) else target.collection_id
     )
     return see_other(f"{address_of(target)}{'?waits=1' if waits else ''}" if still.exists() else "/library")
+
+
+def _preview_removal(request: HttpRequest, target: Target, grant_id: uuid.UUID) -> HttpResponse:
+    grant = actions.removable_grant(target, grant_id, actor=actor_of(request))
+    context = {
+        "preview": previewing.removal(grant),
+        "what": f"the rule for {grant.group or grant.user} on {target} is removed",
+        "action": f"{address_of(target)}/{grant.pk}/remove",
+        "back": address_of(target),
+    }
+    return render(request, "documents/preview.html", context)
 
 
 @require_POST
