@@ -156,10 +156,14 @@ def test_a_question_on_the_page_is_kept_and_not_answered(browser: httpx.Client, 
     with audit_refuses(django_room):
         asked = browser.post("/chat/ask", data=fields, headers={"Referer": str(browser.base_url)})
         assert asked.status_code == 303
-        page = until(lambda: found if "data-finished" in (found := browser.get(asked.headers["Location"]).text) else "")
+        conversation = asked.headers["Location"].rsplit("/", 1)[1]
+        with chats_of("alice"):
+            until(lambda: Message.objects.filter(conversation=conversation, status="failed").exists())
+        shut = browser.get(asked.headers["Location"])  # not even what is there is shown without a record of it
+        assert shut.status_code == 503 and "audit_unavailable" in shut.text and question not in shut.text
     assert last_event_id() == events
+    page = browser.get(asked.headers["Location"]).text
     assert "audit_unavailable" in page and question in page and ANSWER_QUOTE[:30] not in page
-    conversation = asked.headers["Location"].rsplit("/", 1)[1]
     with chats_of("alice"):
         kept, answer = Message.objects.filter(conversation=conversation).order_by("ordinal")
         assert (kept.text, answer.status, answer.text) == (question, "failed", "")
