@@ -123,6 +123,7 @@ if env.given("APPLIANCE_DATABASE_OWNER_URL"):
 
 # The audit: how far the seal may be behind before nothing can be asked or changed any more ------------------
 SEAL_READ_ONLY_AFTER_S = env.seconds("APPLIANCE_SEAL_READ_ONLY_AFTER_S", 600)
+REVEAL_S = env.integer("APPLIANCE_REVEAL_S", 3600, minimum=60)
 # What officers are told of without looking, and how often the rules look at what is new.
 WORKING_HOURS = env.hours("APPLIANCE_WORKING_HOURS", "07:00-19:00")
 WORKING_DAYS = env.weekdays("APPLIANCE_WORKING_DAYS", "mon-fri")
@@ -236,6 +237,7 @@ TEMPLATES = [
                 "appliance.accounts.context.site",
                 "appliance.documents.grants.context.access",
                 "appliance.ops.audit.context.audit",
+                "appliance.ops.audit_content.context.content",
             ],
             "builtins": ["appliance.accounts.templatetags.room"],
         },

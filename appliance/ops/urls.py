@@ -18,4 +18,5 @@ urlpatterns = [
     path("groups/<uuid:group_id>/members", group_pages.join),
     path("groups/<uuid:group_id>/members/<uuid:person_id>/leave", group_pages.leave),
     path("", include("appliance.ops.audit.urls")),
+    path("", include("appliance.ops.audit_content.urls")),
 ]

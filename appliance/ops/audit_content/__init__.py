@@ -1,0 +1,1 @@
+"""Pages for reading what was asked and answered, with a second person."""
