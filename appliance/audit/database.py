@@ -7,16 +7,21 @@ from typing import Any
 import psycopg
 from django.conf import settings
 
+from appliance.lib.errors import DatabaseUnavailable
+
 
 def connect() -> psycopg.Connection[tuple[Any, ...]]:
-    """Outside a transaction. Raises psycopg.OperationalError when the database is down."""
+    """Outside a transaction. Raises DatabaseUnavailable."""
     given = settings.DATABASES["default"]
-    return psycopg.connect(
-        host=given["HOST"],
-        port=given["PORT"],
-        dbname=given["NAME"],
-        user=given["USER"],
-        password=given["PASSWORD"],
-        connect_timeout=5,
-        application_name="audit",
-    )
+    try:
+        return psycopg.connect(
+            host=given["HOST"],
+            port=given["PORT"],
+            dbname=given["NAME"],
+            user=given["USER"],
+            password=given["PASSWORD"],
+            connect_timeout=5,
+            application_name="audit",
+        )
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable() from error

@@ -16,7 +16,7 @@ from appliance.audit.database import connect
 from appliance.audit.models import EventType, Outcome, Verification
 from appliance.audit.record import Event, record
 from appliance.audit.verifying import verify_database
-from appliance.lib.errors import AuditUnavailable
+from appliance.lib.errors import AuditUnavailable, DatabaseUnavailable
 from appliance.ops.commands import COMMAND
 
 
@@ -37,7 +37,7 @@ class Command(BaseCommand):
             outside = verifier.texts_of(options["checkpoint"])
             with connect() as connection:
                 report = verify_database(connection, key=options["key"], outside=outside, columns=options["columns"])
-        except (verifier.CannotRun, psycopg.Error) as error:
+        except (verifier.CannotRun, DatabaseUnavailable, psycopg.Error) as error:
             message = str(error).strip().splitlines()[0]
             if options["json"]:
                 refused = {"code": "cannot_verify", "message": message, "hint": "Nothing was checked."}
