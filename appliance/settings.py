@@ -122,6 +122,7 @@ if env.given("APPLIANCE_DATABASE_OWNER_URL"):
     DATABASES["owner"] = env.database("APPLIANCE_DATABASE_OWNER_URL") | {"TEST": {"MIRROR": "default"}}
 
 # The audit: how far the seal may be behind before nothing can be asked or changed any more ------------------
+AUDIT_ORPHAN_AFTER_S = env.seconds("APPLIANCE_AUDIT_ORPHAN_AFTER_S", 3_600)
 SEAL_READ_ONLY_AFTER_S = env.seconds("APPLIANCE_SEAL_READ_ONLY_AFTER_S", 600)
 REVEAL_S = env.integer("APPLIANCE_REVEAL_S", 3600, minimum=60)
 # What officers are told of without looking, and how often the rules look at what is new.
@@ -187,6 +188,7 @@ CELERY_BEAT_SCHEDULE = {
     "revive-ingest": {"task": "documents.sweep", "schedule": SWEEP_INTERVAL_S},
     "pulse": {"task": "ops.pulse", "schedule": 10.0},
     "close-answers": {"task": "chat.sweep", "schedule": SWEEP_INTERVAL_S},
+    "close-intents": {"task": "ops.close_intents", "schedule": 300.0},
     "tidy-accounts": {"task": "accounts.tidy", "schedule": 3600.0},
     "watch-audit": {"task": "ops.watch_audit", "schedule": ALERT_EVERY_S},
     "verify-audit": {"task": "ops.verify_audit", "schedule": VERIFY_EVERY_S},

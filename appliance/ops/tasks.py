@@ -6,7 +6,7 @@ from celery import shared_task
 from celery.signals import worker_ready
 from django.db.models.functions import Now
 
-from appliance.audit import alerting, checking
+from appliance.audit import alerting, checking, orphans
 from appliance.celery import app
 from appliance.ops.models import Pulse
 
@@ -27,6 +27,12 @@ def watch_audit() -> None:
 def verify_audit() -> None:
     """Computes everything sealed once more, and keeps what was found."""
     checking.do_check()
+
+
+@shared_task(name="ops.close_intents")
+def close_intents() -> None:
+    """Records as cut off what a killed process began and did not end."""
+    orphans.do_close()
 
 
 @worker_ready.connect

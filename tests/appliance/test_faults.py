@@ -9,6 +9,7 @@ import re
 import signal
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import httpx
@@ -30,6 +31,7 @@ from appliance_desk import (
 )
 from django.db import connections
 
+from appliance.audit.orphans import do_close
 from appliance.chat import store
 from appliance.chat.models import Message
 from appliance.documents.models import Chunk, ChunkEmbedding, DocumentVersion, Posting
@@ -229,3 +231,26 @@ def test_an_answer_whose_web_process_was_killed_is_closed_as_interrupted(desk: D
     page = browser.get(conversation).text
     assert "interrupted" in page and QUESTION in page
     assert answer_of(ask(browser)).status == "finished"
+
+
+def test_a_search_that_died_with_its_process_is_recorded_as_cut_off(desk: Desk, alice: httpx.Client) -> None:
+    before = last_event_id()
+    stack = desk.room.stack
+    stack.kill("inference", signal.SIGSTOP)  # the search stands still where it needs the model
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            dying = pool.submit(alice.post, "/api/v1/search", json={"query": "Who cleans the ward?"})
+            until(lambda: evidence_since(before, action="search.ask"))
+            with without(desk.room, "web"):
+                assert isinstance(dying.exception(timeout=60), httpx.HTTPError)
+                stack.kill("inference", signal.SIGCONT)
+    finally:
+        stack.kill("inference", signal.SIGCONT)
+    assert evidence_since(before, action="search.finish") == []
+    assert do_close() == 0  # it could still be running
+    assert do_close(after_s=0) >= 1
+    (outcome,) = evidence_since(before, action="search.finish")
+    (asked,) = evidence_since(before, action="search.ask")
+    assert (outcome["outcome"], outcome["correlation"]) == ("aborted", asked["correlation"])
+    assert outcome["entities"] == [{"kind": "event", "id": asked["id"]}]
+    assert do_close(after_s=0) == 0
