@@ -29,6 +29,18 @@ class AlertsOpen(Conflict):
     default_hint = "Acknowledge them, then sign off."
 
 
+class ReviewOpen(Conflict):
+    """There is one review at a time: `review` is the one under way."""
+
+    code = "review_open"
+    default_message = "A review is under way already."
+    default_hint = "Sign that one off first."
+
+    def __init__(self, review: Review) -> None:
+        self.review = review
+        super().__init__()
+
+
 @dataclass(frozen=True, slots=True)
 class Volumes:
     """What a period held, in events, alerts and people."""
@@ -59,14 +71,14 @@ def find(pk: uuid.UUID) -> Review:
 def do_begin(*, officer: uuid.UUID, actor: Actor) -> Review:
     """Begins the review of what happened since the last one, a week at the first time.
 
-    Raises Conflict (`review_open`) while one is not signed off.
+    Raises ReviewOpen while one is not signed off.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:  # of two officers who begin at once, one comes second
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('audit review', 0))")
         last = Review.objects.order_by("-period_end").first()
         if last is not None and last.signed_at is None:
-            raise Conflict("A review is under way already.", hint="Sign that one off first.", code="review_open")
+            raise ReviewOpen(last)
         now = timezone.now()
         start = last.period_end if last else now - FIRST_PERIOD
         review = Review.objects.create(period_start=start, period_end=now, officer=officer)

@@ -36,5 +36,6 @@ def close_intents() -> None:
 
 
 @worker_ready.connect
-def _first_pulse(**_: object) -> None:
+def _first_looks(**_: object) -> None:
     app.send_task("ops.pulse", queue="jobs")
+    app.send_task("ops.verify_audit", queue="jobs")

@@ -16,6 +16,7 @@ from appliance.accounts.sessions import actor_of, current_user
 from appliance.audit import alerts as acts
 from appliance.audit import review
 from appliance.audit.models import Alert, AlertRule, AuditEvent
+from appliance.audit.record import asked_for
 from appliance.documents.models import Wall
 from appliance.lib.errors import ApplianceError, BadRequest, NotFound
 from appliance.ops.audit.names import Names, names_of, officers_only
@@ -93,8 +94,9 @@ def _rows(found: list[Alert], officer: uuid.UUID) -> list[Row]:
     names = names_of(people)
     firsts = {alert.first_event for alert in found if alert.first_event}
     uids = dict(AuditEvent.objects.filter(pk__in=firsts).values_list("pk", "uid"))
-    behind = [alert.subject_id for alert in found if alert.subject_kind == "wall" and alert.subject_id]
-    walls = {str(pk): name for pk, name in Wall.objects.filter(pk__in=behind).values_list("pk", "name")}
+    behind = asked_for("wall", {alert.subject_id for alert in found if alert.subject_kind == "wall"})
+    walled = Wall.objects.filter(pk__in=[entity.object_id for entity in behind])
+    walls = {str(pk): name for pk, name in walled.values_list("pk", "name")}
     kin: dict[tuple[str, uuid.UUID | None], int] = {}
     for alert in found:
         kin[alert.rule, alert.actor_id] = kin.get((alert.rule, alert.actor_id), 0) + 1

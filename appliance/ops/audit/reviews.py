@@ -26,30 +26,26 @@ _SAID = {"kept": "The findings so far are kept.", "signed": "The review is signe
 @require_GET
 @officers_only
 def reviews(request: HttpRequest) -> HttpResponse:
-    return _reviews(request)
-
-
-def _reviews(request: HttpRequest, error: ApplianceError | None = None) -> HttpResponse:
     found = weekly.all_reviews()
     names = names_of([("user", str(review.officer)) for review in found])
     context = {
         "rows": [(review, names.called("user", str(review.officer))) for review in found],
         "open_one": next((review for review in found if review.signed_at is None), None),
         "seal": seal_of(),
-        "error": error,
         "tab": "reviews",
     }
-    return render(request, "audit/reviews.html", context, status=error.http_status if error else 200)
+    return render(request, "audit/reviews.html", context)
 
 
 @require_POST
 @officers_only
 def begin(request: HttpRequest) -> HttpResponse:
+    """Begins a review, or goes on with the one that is under way: there is one at a time."""
     try:
-        made = weekly.do_begin(officer=current_user(request).pk, actor=actor_of(request))
-    except ApplianceError as error:
-        return _reviews(request, error)
-    return HttpResponseRedirect(f"/audit/reviews/{made.pk}")
+        going = weekly.do_begin(officer=current_user(request).pk, actor=actor_of(request))
+    except weekly.ReviewOpen as error:
+        going = error.review
+    return HttpResponseRedirect(f"/audit/reviews/{going.pk}")
 
 
 @require_GET
