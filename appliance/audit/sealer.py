@@ -2,7 +2,8 @@
 
 A process of its own, with its own database role and the key that signs. It signs nothing while what it finds sealed
 does not fit together, or the key is not the log's: to sign on top of that would hide the damage. It says so and looks
-again; meanwhile the appliance sees how far behind the seal is. A lost connection is made again.
+again; meanwhile the appliance sees how far behind the seal is. A lost connection is made again. Heads leave the
+appliance from here, in threads of their own that sealing never waits for.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import FrameType
 
 import psycopg
 
 from appliance.audit import keys
+from appliance.audit.delivery.courier import Couriers
+from appliance.audit.delivery.settings import channels
 from appliance.audit.notes import NoteError, PrivateKey
 from appliance.audit.sealing import Connection, Head, SealBroken, last_head, load_tree, seal, waiting
 from appliance.lib.env import SettingError, choice, secret
@@ -32,12 +36,12 @@ _LOCK = 5_823_641_907
 log = logging.getLogger("appliance.audit.sealer")
 
 
-def run(url: str, key: PrivateKey, stopped: threading.Event) -> None:
-    """Seals until `stopped`."""
+def run(url: str, key: PrivateKey, stopped: threading.Event, *, offer: Callable[[], None] = lambda: None) -> None:
+    """Seals until `stopped`; `offer` is called after each new head, and must return at once."""
     while not stopped.is_set():
         try:
             with psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="sealer") as connection:
-                _serve(connection, key, stopped)
+                _serve(connection, key, stopped, offer)
         except psycopg.OperationalError as error:
             log.warning("the database cannot be reached: %s", str(error).strip().splitlines()[0])
             stopped.wait(_RETRY_S)
@@ -46,7 +50,7 @@ def run(url: str, key: PrivateKey, stopped: threading.Event) -> None:
             stopped.wait(_LOOK_AGAIN_S)
 
 
-def _serve(connection: Connection, key: PrivateKey, stopped: threading.Event) -> None:
+def _serve(connection: Connection, key: PrivateKey, stopped: threading.Event, offer: Callable[[], None]) -> None:
     while not _locked(connection):
         if stopped.wait(_RETRY_S):
             return
@@ -59,6 +63,7 @@ def _serve(connection: Connection, key: PrivateKey, stopped: threading.Event) ->
             stopped.wait(LOOK_EVERY_S)
             continue
         head = seal(connection, key, tree, head)
+        offer()
 
 
 def _due(connection: Connection, head: Head) -> bool:
@@ -86,7 +91,9 @@ def main() -> int:
     try:
         level = choice("APPLIANCE_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
         logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-        run(secret("APPLIANCE_DATABASE_SEALER_URL"), PrivateKey.parse(secret("APPLIANCE_SEAL_KEY")), stopped)
+        url, key = secret("APPLIANCE_DATABASE_SEALER_URL"), PrivateKey.parse(secret("APPLIANCE_SEAL_KEY"))
+        with Couriers(url, channels()) as couriers:
+            run(url, key, stopped, offer=couriers.offer)
     except (SettingError, NoteError) as error:
         print(f"sealer: {error}", file=sys.stderr)
         return 1

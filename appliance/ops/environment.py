@@ -13,6 +13,11 @@ from appliance.ops.services.secrets import SecretFiles
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OWNER_SETTINGS = ("APPLIANCE_DATABASE_OWNER_URL", "APPLIANCE_DATABASE_OWNER_URL_FILE")
+CHECKPOINT_SETTINGS = (
+    "APPLIANCE_CHECKPOINT_DIR",
+    "APPLIANCE_CHECKPOINT_SYSLOG",
+    "APPLIANCE_CHECKPOINT_SYSLOG_CA",
+)
 SEALER_SETTINGS = (
     "APPLIANCE_DATABASE_SEALER_URL",
     "APPLIANCE_DATABASE_SEALER_URL_FILE",
@@ -114,8 +119,7 @@ def inference_environment(stack: Mapping[str, str]) -> dict[str, str]:
 
 def sealer_environment(stack: Mapping[str, str]) -> dict[str, str]:
     """For the sealer: its database address, its key, and where checkpoints go. No other secret."""
-    own = {name: value for name, value in stack.items() if name in SEALER_SETTINGS}
-    own |= {name: value for name, value in stack.items() if name.startswith("APPLIANCE_CHECKPOINT_")}
+    own = {name: value for name, value in stack.items() if name in SEALER_SETTINGS + CHECKPOINT_SETTINGS}
     kept = ("APPLIANCE_DATA_DIR", "APPLIANCE_LOG_LEVEL")
     own |= {name: stack[name] for name in kept if name in stack}
     return _machine() | own | {"PYTHONUNBUFFERED": "1"}
