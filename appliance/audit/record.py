@@ -9,19 +9,17 @@ import platform
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from django.db import Error as DatabaseError
-from django.db import connection
 
 from appliance.audit.models import EventType, Outcome
 from appliance.audit.tree import leaf_hash
 from appliance.lib.errors import AuditUnavailable
+from appliance.lib.guarded.prepared import run_prepared
 from appliance.lib.place import current_place
-from appliance.lib.principal import acting_as
 from appliance.lib.request_id import current_request_id
 
 _BOOT_ID = uuid.uuid4().hex  # with the monotonic counter: orders events of one process even if the clock is set back
@@ -33,13 +31,15 @@ INSERT INTO audit_auditevent
 VALUES (%(uid)s, %(recorded_at)s, %(type)s, %(action)s, %(outcome)s, %(actor_id)s, %(actor_name)s, %(correlation)s,
         %(canonical)s, %(leaf_hash)s)
 """
+_INSERT_ALONE = f"{_INSERT_EVENT} RETURNING id"
 _ENTITY_COLUMNS = ("kind", "object_id", "version", "page", "start", "end")
-_INSERT_ENTITIES = """
-entities AS (
+_INSERT_WITH_ENTITIES = f"""
+WITH event AS ({_INSERT_EVENT} RETURNING id), entities AS (
     INSERT INTO audit_auditentity (event_id, kind, object_id, version, page, start, "end")
     SELECT event.id, e.* FROM event, unnest(%(e_kind)s::text[], %(e_object_id)s::text[], %(e_version)s::int[],
         %(e_page)s::int[], %(e_start)s::int[], %(e_end)s::int[]) AS e
 )
+SELECT id FROM event
 """
 
 
@@ -181,18 +181,19 @@ def record(event: Event, *, actor: Actor) -> Recorded:
             "canonical": canonical,
             "leaf_hash": leaf_hash(canonical),
         }
-        pk = _append(*_statement(parameters, event.entities))
+        pk = _append(parameters, event.entities)
     except DatabaseError as error:
         raise AuditUnavailable() from error
     return Recorded(pk, uid, recorded_at)
 
 
-def _append(sql: str, parameters: dict[str, Any]) -> int:
-    # These tables are the same for everybody: alone, the statement needs no transaction that says for whom it runs.
-    nobody = nullcontext() if connection.in_atomic_block else acting_as(None)
-    with nobody, connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return int(cursor.fetchone()[0])
+def _append(parameters: dict[str, Any], entities: tuple[Entity, ...]) -> int:
+    """One statement for the event and what it is about: one way there and back, complete or not at all."""
+    sql = _INSERT_ALONE
+    if entities:
+        sql = _INSERT_WITH_ENTITIES
+        parameters |= {f"e_{name}": [getattr(entity, name) for entity in entities] for name in _ENTITY_COLUMNS}
+    return int(run_prepared(sql, parameters)[0][0])
 
 
 def _evidence(uid: uuid.UUID, recorded_at: datetime, event: Event, actor: Actor) -> dict[str, Any]:
@@ -218,14 +219,3 @@ def _evidence(uid: uuid.UUID, recorded_at: datetime, event: Event, actor: Actor)
         "entities": [entity.as_dict() for entity in event.entities],
         "detail": event.detail,
     }
-
-
-def _statement(parameters: dict[str, Any], entities: tuple[Entity, ...]) -> tuple[str, dict[str, Any]]:
-    """One statement for the event and what it is about: one way there and back, complete or not at all."""
-    if not entities:
-        return f"{_INSERT_EVENT} RETURNING id", parameters
-    columns = {f"e_{name}": [getattr(entity, name) for entity in entities] for name in _ENTITY_COLUMNS}
-    return (
-        f"WITH event AS ({_INSERT_EVENT} RETURNING id), {_INSERT_ENTITIES} SELECT id FROM event",
-        parameters | columns,
-    )

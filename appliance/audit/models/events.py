@@ -89,7 +89,8 @@ class AuditEvent(models.Model):
 class AuditEntity(models.Model):
     """What an event was about: a document, a version, a passage, a collection, a user. Ids and positions only."""
 
-    event = models.ForeignKey(AuditEvent, on_delete=models.PROTECT, related_name="entities")
+    # Written in one statement with its event, which nobody can remove: a constraint would only cost.
+    event = models.ForeignKey(AuditEvent, on_delete=models.PROTECT, related_name="entities", db_constraint=False)
     kind = models.CharField(max_length=20)
     object_id = models.CharField(max_length=64)
     version = models.IntegerField(null=True)

@@ -17,7 +17,7 @@ class Leaf(models.Model):
     """The place of an event in the tree, from 0. Events are sealed in the order in which they could be seen."""
 
     index = models.BigIntegerField(primary_key=True)
-    event = models.OneToOneField(AuditEvent, on_delete=models.PROTECT, related_name="leaf")
+    event = models.OneToOneField(AuditEvent, on_delete=models.PROTECT, related_name="leaf", db_constraint=False)
 
 
 class Tile(models.Model):

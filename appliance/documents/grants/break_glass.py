@@ -24,6 +24,7 @@ from appliance.audit.models import AuditEntity, AuditEvent, EventType, Outcome
 from appliance.audit.record import Actor, Entity, Event, record, text_digest
 from appliance.documents.models import BreakGlass, Collection, Effect, Finding, Grant, GrantRole
 from appliance.lib.errors import BadRequest, Conflict, NotFound
+from appliance.lib.guarded.prepared import run_prepared
 
 #: What happens while someone has emergency access: these events carry it.
 MARKED = frozenset({EventType.INTENT, EventType.DISCLOSURE, EventType.OUTCOME, EventType.ACCESS})
@@ -170,12 +171,17 @@ def marked_events(broken: BreakGlass) -> list[AuditEvent]:
     return list(events.order_by("pk")[:500])
 
 
+_HELD = """
+SELECT break_glass_id FROM documents_grant
+WHERE user_id = %(person)s AND break_glass_id IS NOT NULL AND ends_at > statement_timestamp() ORDER BY ends_at
+"""
+
+
 def mark_of(person: uuid.UUID, event_type: EventType) -> tuple[str, ...]:
     """The emergency access that a person acts under now, for the audit's record: ids, none for most."""
     if event_type not in MARKED:
         return ()
-    held = Grant.objects.filter(user_id=person, break_glass__isnull=False, ends_at__gt=Now())
-    return tuple(str(pk) for pk in held.order_by("ends_at").values_list("break_glass_id", flat=True))
+    return tuple(str(row[0]) for row in run_prepared(_HELD, {"person": person}))
 
 
 def _event(action: str, broken: BreakGlass, outcome: Outcome = Outcome.SUCCESS, **detail: str | int) -> Event:
