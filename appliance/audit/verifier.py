@@ -677,10 +677,10 @@ def verify_export(path: Path, *, key: str = "", outside: Mapping[str, str] | Non
             if len(set(names)) != len(names):
                 raise ValueError("it holds two files of one name")
             with archive.open("keys.jsonl") as stream:
-                statements = [str(json.loads(line)["statement"]) for line in stream.read(_MOST_KEYS_BYTES).splitlines()]
+                statements = list(_texts(stream.read(_MOST_KEYS_BYTES).splitlines(), "statement"))
             keys = follow_keys(statements, key, report)
             with archive.open("checkpoints.jsonl") as stream:
-                notes = (str(json.loads(line)["note"]) for line in _lines(stream))
+                notes = _texts(_lines(stream), "note")
                 heads = [head for note in notes if (head := read_head(note, keys, report)) is not None]
             heads += outside_heads(outside or {}, keys, report)
             with archive.open("events.jsonl") as stream:
@@ -688,6 +688,15 @@ def verify_export(path: Path, *, key: str = "", outside: Mapping[str, str] | Non
     except _UNREADABLE as error:
         raise CannotRun(f"{path} cannot be read as an export: {error}") from None
     return report
+
+
+def _texts(lines: Iterable[bytes], name: str) -> Iterator[str]:
+    """A text of each line; what cannot be read is an empty one, which is neither a note nor a statement."""
+    for line in lines:
+        try:
+            yield str(json.loads(line)[name])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            yield ""
 
 
 def _lines(stream: Iterable[bytes]) -> Iterator[bytes]:
