@@ -19,4 +19,5 @@ urlpatterns = [
     path("groups/<uuid:group_id>/members/<uuid:person_id>/leave", group_pages.leave),
     path("", include("appliance.ops.audit.urls")),
     path("", include("appliance.ops.audit_content.urls")),
+    path("", include("appliance.ops.reports.urls")),
 ]
