@@ -85,7 +85,9 @@ def do_watch() -> int:
             mark.cluster, mark.xid, mark.event = _cluster(), events[-1].xid, max(event.id for event in events)
             mark.save()
         num_seen += len(events)
-    _watch_seal()
+    with transaction.atomic():
+        if Watermark.objects.select_for_update(skip_locked=True).filter(name="alerts").exists():
+            _watch_seal()
     return num_seen
 
 
@@ -268,11 +270,10 @@ def _watch_seal() -> None:
     if not now.is_late:
         return
     at = timezone.now()
-    with transaction.atomic():
-        late = Alert.objects.select_for_update().filter(rule=AlertRule.SEAL_BEHIND, acknowledged_at=None).first()
-        if late is not None:
-            Alert.objects.filter(pk=late.pk).update(num_events=F("num_events") + 1, last_at=at)
-            return
-        began = at - timedelta(seconds=now.behind_s)
-        key = f"{AlertRule.SEAL_BEHIND}:{at:%Y-%m-%dT%H:%M:%S.%f}"
-        _record_raised(Alert.objects.create(rule=AlertRule.SEAL_BEHIND, key=key, first_at=began, last_at=at))
+    late = Alert.objects.select_for_update().filter(rule=AlertRule.SEAL_BEHIND, acknowledged_at=None).first()
+    if late is not None:
+        Alert.objects.filter(pk=late.pk).update(num_events=F("num_events") + 1, last_at=at)
+        return
+    began = at - timedelta(seconds=now.behind_s)
+    key = f"{AlertRule.SEAL_BEHIND}:{at:%Y-%m-%dT%H:%M:%S.%f}"
+    _record_raised(Alert.objects.create(rule=AlertRule.SEAL_BEHIND, key=key, first_at=began, last_at=at))

@@ -72,6 +72,14 @@ def page_of(wanted: Filter, *, before: int | None, limit: int) -> list[int]:
 
     Raises FilterRefused when there is no such event.
     """
+    sql, parameters = statement(wanted, before=before, limit=limit)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return [row[0] for row in cursor.fetchall()]
+
+
+def statement(wanted: Filter, *, before: int | None, limit: int) -> tuple[str, dict[str, Any]]:
+    """What `page_of` asks of the database."""
     conditions, parameters = _conditions(wanted)
     parameters["limit"] = limit
     key = _key(before)
@@ -92,9 +100,7 @@ def page_of(wanted: Filter, *, before: int | None, limit: int) -> list[int]:
                 conditions.append("e.actor_id = %(actor)s" if one else "e.actor_id = ANY (%(actors)s::uuid[])")
                 parameters |= {"actor": wanted.actors[0]} if one else {"actors": list(wanted.actors)}
             sql = f"SELECT e.id FROM audit_auditevent e{_where(conditions)} {_BY_TIME}"
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return [row[0] for row in cursor.fetchall()]
+    return sql, parameters
 
 
 def _is_narrow(wanted: Filter) -> bool:

@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 
@@ -14,9 +14,11 @@ import httpx
 import pytest
 from access_forms import new_person
 from appliance_desk import Desk, evidence_since, last_event_id, until
+from django.db import connection, transaction
 from django.utils import timezone
 
 from appliance.accounts.models import Group, Membership, Role, User
+from appliance.audit.filters import Filter, statement
 from appliance.audit.models import EventType, Leaf, Outcome
 from appliance.audit.record import Actor, Entity, Event, Recorded, record
 from appliance.documents.models import BreakGlass, Collection, Document
@@ -105,8 +107,6 @@ def test_by_document_and_collection(officer: httpx.Client, reader: User, act: st
 
 
 def test_the_documents_of_a_collection_are_told_to_officers_alone(desk: Desk, contracts: str) -> None:
-    from django.db import connection
-
     from appliance.lib.principal import acting_as
 
     def told(username: str) -> int:
@@ -247,3 +247,32 @@ def test_one_value_before_and_now_is_a_change_too(officer: httpx.Client, act: st
     event = happens(act, type_=EventType.SETTING, detail={"before": 2, "now": 1})
     page = officer.get(f"/audit/events/{event.uid}").text
     assert f'<th scope="row">{act}</th><td class="mono">2</td><td class="mono">1</td>' in page
+
+
+PERSON, DAY = uuid.UUID(int=1), {"start": datetime(2026, 1, 1, tzinfo=UTC), "end": datetime(2026, 1, 2, tzinfo=UTC)}
+INDEXES = {
+    "audit_by_time": [Filter(**DAY)],
+    "audit_by_actor": [Filter(actors=(PERSON,)), Filter(actors=(PERSON, uuid.UUID(int=2)), **DAY)],
+    "audit_by_type": [Filter(type="review"), Filter(type="review", **DAY)],
+    "audit_by_action": [Filter(action="document.page", **DAY)],
+    "audit_by_outcome": [Filter(outcome="refused"), Filter(outcome="failed", **DAY)],
+    "audit_by_question": [Filter(question=PERSON)],
+    "audit_by_entity": [
+        Filter(about=((("document", (NOTHING,)),),)),
+        Filter(about=((("collection", (NOTHING,)), ("document", (NOTHING, str(PERSON)))),), actors=(PERSON,), **DAY),
+        Filter(concerns=PERSON),
+    ],
+}
+
+
+@pytest.mark.parametrize("index", INDEXES)
+def test_every_filter_is_answered_from_an_index(django_room: Any, index: str) -> None:
+    """Which one is used for a few rows is the planner's affair: that there is one to use is asked here."""
+    for wanted in INDEXES[index]:
+        sql, parameters = statement(wanted, before=None, limit=51)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET LOCAL enable_bitmapscan = off")
+            cursor.execute(f"EXPLAIN {sql}", parameters)
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+        assert index in plan and "Seq Scan on audit_" not in plan, plan
