@@ -132,7 +132,7 @@ def list_events(request: HttpRequest, asked: Query[EventsIn]) -> Any:
     found = AuditEvent.objects.in_bulk(shown)
     places = dict(Leaf.objects.filter(event__in=shown).values_list("event_id", "index"))
     return {
-        "events": [_event(found[pk], places.get(pk)) for pk in shown],
+        "events": [_event(found[pk], places.get(pk)) for pk in shown if pk in found],
         "next_before": shown[-1] if len(ids) > asked.limit else None,
     }
 

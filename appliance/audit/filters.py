@@ -5,7 +5,7 @@ depends on what is asked for:
 
     things (a document, a collection's documents)   audit_by_entity, once for each thing, then merged; by id
     a person, what they did and what was done       audit_by_actor and audit_by_entity, merged; by time
-    people                                          audit_by_actor, once for each person, then merged; by time
+    people, and perhaps a time                      audit_by_actor, once for each person, then merged; by time
     anything else                                   the planner's choice among the indexes that end in the time
 
 By id and by time are the same order unless a clock was set back. No names here: ids, codes and times alone.
@@ -14,6 +14,7 @@ By id and by time are the same order unless a clock was set back. No names here:
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,6 +29,8 @@ About = tuple[tuple[str, tuple[str, ...]], ...]
 
 #: Where events of a list of things begin is not known yet.
 _NEWEST = 2**63 - 1
+#: From so many things on, events that are few by themselves are looked through for them.
+_MANY = 1_000
 
 
 class FilterRefused(BadRequest):
@@ -72,24 +75,31 @@ def page_of(wanted: Filter, *, before: int | None, limit: int) -> list[int]:
     conditions, parameters = _conditions(wanted)
     parameters["limit"] = limit
     key = _key(before)
-    if wanted.about:
+    if wanted.about and not (_is_narrow(wanted) and sum(len(ids) for _, ids in wanted.about[0]) > _MANY):
         sql = _by_things(wanted, conditions, parameters, key)
     else:
+        _must_be_about(wanted.about, conditions, parameters)
         if key is not None:
             conditions.append("(e.recorded_at, e.id) < (%(key_at)s, %(key_id)s)")
             parameters |= {"key_at": key[0], "key_id": key[1]}
         if wanted.concerns is not None:
             sql = _by_person(wanted, conditions, parameters)
-        elif wanted.actors is not None and len(wanted.actors) != 1:
+        elif wanted.actors is not None and len(wanted.actors) != 1 and not _is_narrow(wanted):
             sql = _by_people(wanted.actors, conditions, parameters)
         else:
-            if wanted.actors:
-                conditions.append("e.actor_id = %(actor)s")
-                parameters["actor"] = wanted.actors[0]
+            if wanted.actors is not None:
+                one = len(wanted.actors) == 1
+                conditions.append("e.actor_id = %(actor)s" if one else "e.actor_id = ANY (%(actors)s::uuid[])")
+                parameters |= {"actor": wanted.actors[0]} if one else {"actors": list(wanted.actors)}
             sql = f"SELECT e.id FROM audit_auditevent e{_where(conditions)} {_BY_TIME}"
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return [row[0] for row in cursor.fetchall()]
+
+
+def _is_narrow(wanted: Filter) -> bool:
+    """Whether few of all events can match: then those are walked, and not the events of each person or thing."""
+    return bool(wanted.question or wanted.outcome not in ("", Outcome.SUCCESS))
 
 
 _BY_TIME = "ORDER BY e.recorded_at DESC, e.id DESC LIMIT %(limit)s"
@@ -135,12 +145,7 @@ def _by_things(
     wanted: Filter, conditions: list[str], parameters: dict[str, Any], key: tuple[datetime, int] | None
 ) -> str:
     first, *others = wanted.about
-    for place, about in enumerate(others):
-        conditions.append(
-            "EXISTS (SELECT FROM audit_auditentity o WHERE o.event_id = e.id AND (o.kind, o.object_id) IN "
-            f"(SELECT * FROM unnest(%(kinds{place})s::text[], %(ids{place})s::text[])))"
-        )
-        parameters |= _unnested(about, str(place))
+    _must_be_about(others, conditions, parameters)
     if wanted.actors is not None:
         conditions.append("e.actor_id = ANY (%(actors)s::uuid[])")
         parameters["actors"] = list(wanted.actors)
@@ -153,14 +158,33 @@ def _by_things(
     parameters |= _unnested(first, "") | {"key": key[1] if key else _NEWEST}
     joined = "JOIN audit_auditevent e ON e.id = n.event_id" if conditions else ""
     also = f" AND {' AND '.join(conditions)}" if conditions else ""
-    return f"""
-        SELECT DISTINCT found.id FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS thing(kind, object_id)
-        CROSS JOIN LATERAL (
-            SELECT DISTINCT n.event_id AS id FROM audit_auditentity n {joined}
-            WHERE n.kind = thing.kind AND n.object_id = thing.object_id AND n.event_id < %(key)s{also}
-            ORDER BY n.event_id DESC LIMIT %(limit)s
-        ) AS found ORDER BY found.id DESC LIMIT %(limit)s
+    of_thing = f"""
+        SELECT DISTINCT n.event_id AS id FROM audit_auditentity n {joined}
+        WHERE n.kind = thing.kind AND n.object_id = thing.object_id AND n.event_id < %(key)s{also}
+        ORDER BY n.event_id DESC LIMIT
     """
+    # Of many things first the newest event of each: only those among the newest of all can have events on the page.
+    return f"""
+        WITH newest AS MATERIALIZED (
+            SELECT thing.kind, thing.object_id, latest.id
+            FROM unnest(%(kinds)s::text[], %(ids)s::text[]) AS thing(kind, object_id)
+            CROSS JOIN LATERAL ({of_thing} 1) AS latest
+        ), thing AS MATERIALIZED (
+            SELECT kind, object_id FROM newest WHERE id >= coalesce(
+                (SELECT DISTINCT id FROM newest ORDER BY id DESC OFFSET %(limit)s - 1 LIMIT 1), 0)
+        )
+        SELECT DISTINCT found.id FROM thing CROSS JOIN LATERAL ({of_thing} %(limit)s) AS found
+        ORDER BY found.id DESC LIMIT %(limit)s
+    """
+
+
+def _must_be_about(things: Sequence[About], conditions: list[str], parameters: dict[str, Any]) -> None:
+    for place, about in enumerate(things):
+        conditions.append(
+            "EXISTS (SELECT FROM audit_auditentity o WHERE o.event_id = e.id AND (o.kind, o.object_id) IN "
+            f"(SELECT * FROM unnest(%(kinds{place})s::text[], %(ids{place})s::text[])))"
+        )
+        parameters |= _unnested(about, str(place))
 
 
 def _unnested(about: About, suffix: str) -> dict[str, list[str]]:
@@ -187,9 +211,18 @@ def _by_person(wanted: Filter, conditions: list[str], parameters: dict[str, Any]
 
 def _by_people(actors: tuple[uuid.UUID, ...], conditions: list[str], parameters: dict[str, Any]) -> str:
     parameters["actors"] = list(actors)
+    of_person = f"""
+        SELECT e.id, e.recorded_at FROM audit_auditevent e {_where([*conditions, "e.actor_id = person.id"])}
+        ORDER BY e.recorded_at DESC, e.id DESC LIMIT
+    """
+    # As with many things: only whose newest event is among the newest of all can be on the page.
     return f"""
-        SELECT found.id FROM unnest(%(actors)s::uuid[]) AS person(id) CROSS JOIN LATERAL (
-            SELECT e.id, e.recorded_at FROM audit_auditevent e
-            {_where([*conditions, "e.actor_id = person.id"])} {_BY_TIME}
-        ) AS found {_MERGED}
+        WITH newest AS MATERIALIZED (
+            SELECT person.id AS person, latest.recorded_at FROM unnest(%(actors)s::uuid[]) AS person(id)
+            CROSS JOIN LATERAL ({of_person} 1) AS latest
+        ), person AS MATERIALIZED (
+            SELECT person AS id FROM newest WHERE recorded_at >= coalesce(
+                (SELECT recorded_at FROM newest ORDER BY recorded_at DESC OFFSET %(limit)s - 1 LIMIT 1), '-infinity')
+        )
+        SELECT found.id FROM person CROSS JOIN LATERAL ({of_person} %(limit)s) AS found {_MERGED}
     """

@@ -21,6 +21,7 @@ import json
 import re
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -216,6 +217,8 @@ def follow_keys(statements: Sequence[str], given: str, report: Report) -> list[K
         keys.append(key)
     if not keys and trusted is not None:
         keys.append(trusted)
+        if not statements:
+            report.add("key_chain_broken", 0, "the log names no key, not even the one given")
     report.key = str(keys[0]) if keys else ""
     return keys
 
@@ -661,23 +664,39 @@ def _bytes_of(form: bytes, data: bytes) -> bytes | None:
         return b""
 
 
+#: What a file that is no export, or a damaged one, makes Python's own modules say.
+_UNREADABLE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError, RuntimeError)
+
+
 def verify_export(path: Path, *, key: str = "", outside: Mapping[str, str] | None = None) -> Report:
     """Checks an export; `outside` holds texts with checkpoints from elsewhere, by where they are from."""
     report = Report()
     try:
         with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if len(set(names)) != len(names):
+                raise ValueError("it holds two files of one name")
             with archive.open("keys.jsonl") as stream:
-                statements = [str(json.loads(line)["statement"]) for line in stream.read(_MOST_KEYS_BYTES).splitlines()]
+                statements = list(_texts(stream.read(_MOST_KEYS_BYTES).splitlines(), "statement"))
             keys = follow_keys(statements, key, report)
             with archive.open("checkpoints.jsonl") as stream:
-                notes = (str(json.loads(line)["note"]) for line in _lines(stream))
+                notes = _texts(_lines(stream), "note")
                 heads = [head for note in notes if (head := read_head(note, keys, report)) is not None]
             heads += outside_heads(outside or {}, keys, report)
             with archive.open("events.jsonl") as stream:
                 check_rows(export_rows(_lines(stream), report), Check(heads, report))
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise CannotRun(f"{path} cannot be read as an export: {error}") from None
     return report
+
+
+def _texts(lines: Iterable[bytes], name: str) -> Iterator[str]:
+    """A text of each line; what cannot be read is an empty one, which is neither a note nor a statement."""
+    for line in lines:
+        try:
+            yield str(json.loads(line)[name])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            yield ""
 
 
 def _lines(stream: Iterable[bytes]) -> Iterator[bytes]:

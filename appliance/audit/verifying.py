@@ -47,6 +47,11 @@ SELECT l.index, e.canonical, e.leaf_hash, e.uid::text, e.recorded_at, e.type, e.
        ), '[]'::json)
 FROM audit_auditevent e LEFT JOIN audit_leaf l ON l.event_id = e.id ORDER BY e.id
 """
+#: Rows that say what an event is about, of events that there are not.
+_ORPHANS = """
+SELECT n.event_id, count(*) FROM audit_auditentity n
+WHERE NOT EXISTS (SELECT FROM audit_auditevent e WHERE e.id = n.event_id) GROUP BY n.event_id ORDER BY n.event_id
+"""
 _ENTITY_NAMES = ("kind", "id", "version", "page", "start", "end")
 
 
@@ -118,9 +123,14 @@ def _unsealed(connection: Connection, report: Report) -> None:
             if not is_sealed_over:
                 report.unsealed += 1
                 continue
-            row = connection.execute(_PLACE, (pk,)).fetchone()
             message = f"the event with the key {pk:,} has no leaf, though its transaction was sealed over"
-            report.add("event_inserted", row[0] if row else report.size, message)
+            report.add("event_inserted", _place(connection, pk, report), message)
+
+
+def _place(connection: Connection, pk: int, report: Report) -> int:
+    """The leaf before which an event with this key would stand."""
+    row = connection.execute(_PLACE, (pk,)).fetchone()
+    return row[0] if row else report.size
 
 
 def _columns(connection: Connection, report: Report) -> None:
@@ -141,6 +151,10 @@ def _columns(connection: Connection, report: Report) -> None:
                 report.add("columns_differ", place, f"leaf {place:,}: {', '.join(names)} not as in the event")
             if entities != things:
                 report.add("entities_differ", place, f"leaf {place:,}: what it is about is not as in the event")
+    with connection.cursor("orphans") as cursor:
+        for pk, count in cursor.execute(_ORPHANS):
+            message = f"{count:,} things are said of an event with the key {pk:,}, which there is not"
+            report.add("entities_differ", _place(connection, pk, report), message)
 
 
 def _expected(told: dict[str, Any]) -> tuple[dict[str, Any], list[list[Any]]]:

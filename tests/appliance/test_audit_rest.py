@@ -174,3 +174,18 @@ def test_what_is_not_there_is_said(cora: httpx.Client) -> None:
         (f"events?before={2**62}", (400, "filter_refused")),
     ):
         assert refusal(cora.get(f"/api/v1/audit/{address}")) == expected, address
+
+
+def test_what_the_appliance_recorded_is_as_it_was_sealed_in_every_column(desk: Desk, alice: httpx.Client) -> None:
+    """Real events, of every kind that the tests before this one have led to."""
+    passage = search(alice, "cleaning")["results"][0]
+    assert alice.get(f"/api/v1/documents/{passage['document']}/versions/1/text").status_code == 200
+    before = last_event_id()
+    found = desk.room.manage("verify_audit", "--columns")  # type: ignore[attr-defined]
+    assert found["sound"], found["findings"][:5]
+    assert found["size"] == found["checked"] > 0 and found["verified_until"]
+    (event,) = evidence_since(before, action="audit.verify")
+    assert (event["outcome"], event["detail"]) == (
+        "success",
+        {"size": str(found["size"]), "sound": True, "findings": 0},
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from appliance.audit.delivery.syslog import Syslog, framed, message
 from appliance.audit.notes import Checkpoint, PrivateKey
 from appliance.audit.sealing import last_head, load_tree, seal
 from appliance.lib.env import SettingError
+from appliance.ops.environment import REPOSITORY, sealer_environment
 
 needs_rsyslog = pytest.mark.skipif(not is_installed(), reason="rsyslog and rsyslog-gnutls are not installed")
 
@@ -180,13 +183,33 @@ def test_sealing_does_not_wait_for_a_server_that_does_not_answer(bench: Bench, k
             stopped.set()
             running.join(timeout=20)
     assert not running.is_alive()
-    ((note,),) = app_notes(bench)
-    assert (tmp_path / "checkpoint").read_text() == note
+    assert (tmp_path / "checkpoint").read_text() == app_notes(bench)[0]
 
 
-def app_notes(bench: Bench) -> list[tuple[str]]:
+def test_the_sealers_process_delivers_and_brings_the_last_head_when_it_is_stopped(
+    bench: Bench, key: PrivateKey, tmp_path: Path
+) -> None:
+    site = {name: value for name, value in bench.stack.environment.items() if not name.startswith("APPLIANCE_SEAL_KEY")}
+    site |= {"APPLIANCE_SEAL_KEY": key.secret_text(), "APPLIANCE_CHECKPOINT_DIR": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "appliance.audit.sealer"], cwd=REPOSITORY, env=sealer_environment(site)
+    )
+    try:
+        with bench.connect("app") as app:
+            for number in (1, 2):
+                append(app)
+                until(lambda: process.poll() is not None or len(app_notes(bench)) == number)  # noqa: B023
+            until((tmp_path / "checkpoint").exists)
+    finally:
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+    assert (tmp_path / "checkpoint").read_text() == app_notes(bench)[0]
+
+
+def app_notes(bench: Bench) -> list[str]:
+    """Of all heads, the newest first."""
     with bench.connect("app") as app:
-        return app.execute("SELECT note FROM audit_checkpoint ORDER BY size DESC LIMIT 1").fetchall()  # type: ignore[return-value]
+        return [row[0] for row in app.execute("SELECT note FROM audit_checkpoint ORDER BY size DESC")]
 
 
 def test_settings_say_where_heads_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

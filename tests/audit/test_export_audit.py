@@ -141,6 +141,11 @@ def _chain(parts: dict[str, list[bytes]]) -> None:
         pytest.param(_cut, [("tail_missing", 555, 610)], id="cut"),
         pytest.param(_insert, [("leaves_unsigned", 610, 611)], id="inserted"),
         pytest.param(_signature, [("signature_wrong", 520, None)], id="signature"),
+        pytest.param(
+            lambda parts: parts["checkpoints.jsonl"].insert(0, b"[[[\n"),
+            [("checkpoint_unreadable", 0, None)],
+            id="no checkpoint",
+        ),
         pytest.param(_stranger, [("key_unknown", 520, None)], id="unknown key"),
         pytest.param(_chain, [("key_chain_broken", 0, None)], id="key chain"),
     ],

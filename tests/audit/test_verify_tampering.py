@@ -164,14 +164,18 @@ def test_columns_and_entities_are_held_against_the_event(log: Bench) -> None:
         superuser.execute("UPDATE audit_auditevent SET actor_name = 'bob', type = 'upload' WHERE id = %s", (one,))
         superuser.execute("UPDATE audit_auditentity SET page = 6 WHERE event_id = %s", (other,))
         superuser.execute("DELETE FROM audit_auditentity WHERE event_id = %s", (third,))
+        superuser.execute(
+            "INSERT INTO audit_auditentity (event_id, kind, object_id) VALUES (0, 'document', 'of no event')"
+        )
     assert found(log) == []
     report = checked(log, columns=True)
     assert [(each.code, each.position) for each in report.findings] == [
+        ("entities_differ", 0),
         ("columns_differ", 5),
         ("entities_differ", 77),
         ("entities_differ", 78),
     ]
-    assert "actor_name" in report.findings[0].message and "type" in report.findings[0].message
+    assert "actor_name" in report.findings[1].message and "type" in report.findings[1].message
 
 
 def test_tiles_are_read_some_at_a_time(log: Bench) -> None:
