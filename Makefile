@@ -6,7 +6,7 @@ ONCE ?=
 DATA ?=
 N ?=
 
-.PHONY: list setup demo test check eval bench bench-search bench-gpu bench-gpu-free soak soak-ingest test-folder lock clean
+.PHONY: list setup demo test check eval bench bench-search bench-audit bench-gpu bench-gpu-free soak soak-ingest soak-audit test-folder lock clean
 
 list: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
@@ -36,6 +36,9 @@ bench: setup ## Measure search, ingest and chat on this machine
 bench-search: setup ## Measure search among N made chunks (N=1000000), by people who see all or some of them
 	@exec $(PY) -m benchmarks.bench_search $(if $(N),--chunks $(N))
 
+bench-audit: setup ## Measure how fast the audit is written, sealed, verified and searched (N=5000000 events)
+	@exec $(PY) -m benchmarks.bench_audit $(if $(N),--events $(N))
+
 bench-gpu: setup ## Measure the model server on this machine's GPU
 	@exec $(PY) -m inference.gptoss.bench_gpu
 
@@ -47,6 +50,9 @@ soak: setup ## Run 200 streams at a time, many hanging up, against the model ser
 
 soak-ingest: setup ## Kill workers 20 times at each stage of a file's way, the database and the queue too (minutes)
 	@exec $(PY) -m benchmarks.soak_ingest
+
+soak-audit: setup ## Kill parts 20 times while people ask, then go through the whole audit (minutes)
+	@exec $(PY) -m benchmarks.soak_audit
 
 test-folder: setup ## Drop a folder of 500 mixed files on the page while workers are killed (minutes)
 	@exec env READING_ROOM_FOLDER_FILES=500 $(PY) -m pytest -q tests/browser/test_five_hundred_files.py

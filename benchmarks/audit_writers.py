@@ -26,9 +26,9 @@ TABLE = (
 )
 
 
-def run(kind: str, seconds: float) -> float:
-    """Rows a second, written by PROCESSES times THREADS writers at once."""
-    command = [sys.executable, "-m", "benchmarks.audit_writers", kind, str(seconds), str(THREADS)]
+def run(kind: str, seconds: float, *, threads: int = THREADS) -> float:
+    """Rows a second, written by PROCESSES times `threads` writers at once."""
+    command = [sys.executable, "-m", "benchmarks.audit_writers", kind, str(seconds), str(threads)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE) for _ in range(PROCESSES)]
     for process in running:
         assert process.stdout is not None
@@ -77,7 +77,7 @@ def _acts() -> dict[str, Callable[[], None]]:
 
 def main(kind: str, seconds: float, threads: int) -> int:
     os.environ["DJANGO_SETTINGS_MODULE"] = "appliance.settings"
-    os.environ["APPLIANCE_DATABASE_POOL"] = str(threads)
+    os.environ["APPLIANCE_DATABASE_POOL"] = str(max(2, threads))
     import django
 
     django.setup()

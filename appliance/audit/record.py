@@ -33,7 +33,7 @@ VALUES (%(uid)s, %(recorded_at)s, %(type)s, %(action)s, %(outcome)s, %(actor_id)
 """
 _INSERT_ALONE = f"{_INSERT_EVENT} RETURNING id"
 _ENTITY_COLUMNS = ("kind", "object_id", "version", "page", "start", "end")
-_INSERT_WITH_ENTITIES = f"""
+INSERT_WITH_ENTITIES = f"""
 WITH event AS ({_INSERT_EVENT} RETURNING id), entities AS (
     INSERT INTO audit_auditentity (event_id, kind, object_id, version, page, start, "end")
     SELECT event.id, e.* FROM event, unnest(%(e_kind)s::text[], %(e_object_id)s::text[], %(e_version)s::int[],
@@ -191,7 +191,7 @@ def _append(parameters: dict[str, Any], entities: tuple[Entity, ...]) -> int:
     """One statement for the event and what it is about: one way there and back, complete or not at all."""
     sql = _INSERT_ALONE
     if entities:
-        sql = _INSERT_WITH_ENTITIES
+        sql = INSERT_WITH_ENTITIES
         parameters |= {f"e_{name}": [getattr(entity, name) for entity in entities] for name in _ENTITY_COLUMNS}
     return int(run_prepared(sql, parameters)[0][0])
 

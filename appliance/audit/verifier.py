@@ -738,10 +738,8 @@ def describe(report: Report) -> str:
     if report.sound:
         lines.append(f"Nothing was changed up to {report.verified_until or 'now: nothing is sealed yet'}.")
     else:
-        lines.append(
-            "DAMAGE FOUND. "
-            + (f"What was signed until {report.verified_until} holds." if report.verified_until else "")
-        )
+        holds = f"The newest checkpoint that holds is of {report.verified_until}." if report.verified_until else ""
+        lines.append(f"DAMAGE FOUND. {holds}")
     return "\n".join(lines).strip()
 
 

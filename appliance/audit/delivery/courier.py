@@ -64,7 +64,11 @@ class Courier:
             self._wake.wait()
             is_last = self._stopped.is_set()
             self._wake.clear()
-            done = self._bring()
+            try:
+                done = self._bring()
+            except Exception:  # whatever it is: the next head must leave all the same
+                log.exception("the checkpoint did not reach %s", self._channel.target)
+                done = False
             if is_last:
                 return
             if done is not None:
