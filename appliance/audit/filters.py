@@ -43,12 +43,13 @@ class FilterRefused(BadRequest):
 class Filter:
     """What is looked for; everything that is given must hold.
 
-    `actors` acted (any of them; none at all when empty), `by_appliance`: no person did. `concerns` acted, or it was
-    done to them. `about` each name things of which one must be in the event. `start` is included, `end` is not.
+    `actors` acted (any of them; none at all when empty); `without_person` names what acted where no person did.
+    `concerns` acted, or it was done to them. `about` each name things of which one must be in the event. `start` is
+    included, `end` is not.
     """
 
     actors: tuple[uuid.UUID, ...] | None = None
-    by_appliance: bool = False
+    without_person: str = ""
     concerns: uuid.UUID | None = None
     about: tuple[About, ...] = ()
     type: str = ""
@@ -142,8 +143,9 @@ def _conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
             parameters[name] = value
     if wanted.outcome and wanted.outcome != Outcome.SUCCESS:
         conditions.append("e.outcome <> 'success'")  # says to the planner that the partial index will do
-    if wanted.by_appliance:
-        conditions.append("e.actor_id IS NULL AND e.actor_name = 'system'")
+    if wanted.without_person:
+        conditions.append("e.actor_id IS NULL AND e.actor_name = %(without_person)s")
+        parameters["without_person"] = wanted.without_person
     return conditions, parameters
 
 

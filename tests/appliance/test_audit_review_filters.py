@@ -85,10 +85,14 @@ def test_what_a_person_did_and_what_was_done_to_them(officer: httpx.Client, read
     assert listed(officer, concerns=reader.pk, by=other.pk, action=act) == ids(to_them)
 
 
-def test_by_the_appliance_itself(officer: httpx.Client, act: str) -> None:
+def test_by_the_appliance_itself_and_by_commands(officer: httpx.Client, act: str) -> None:
     own = record(Event(EventType.SYSTEM, act), actor=Actor(name="system"))
+    command = record(Event(EventType.SYSTEM, act), actor=Actor(name="command"))
     happens(act)
     assert listed(officer, action=act, person="system") == ids(own)
+    assert listed(officer, action=act, person="command") == ids(command)
+    page = officer.get("/audit", params={"action": act}).text
+    assert [page.count(f">{who}<") for who in ("The appliance", "A command on the machine", "Not signed in")] == [1] * 3
 
 
 def test_by_document_and_collection(officer: httpx.Client, reader: User, act: str) -> None:

@@ -25,6 +25,7 @@ from appliance.audit.record import Entity, text_digest
 from appliance.documents.access import titles_for_review
 from appliance.documents.models import BreakGlass, Collection
 from appliance.lib.errors import ApplianceError
+from appliance.ops.audit.names import NOBODY
 
 #: The longest value that is looked at; ids, names and dates are all shorter.
 _LONGEST = 200
@@ -119,9 +120,9 @@ def _uuid(value: str, what: str, hint: str) -> uuid.UUID:
 
 
 def _person(value: str, parts: _Parts) -> tuple[str, str]:
-    if value == "system":
-        parts.values["by_appliance"] = True
-        return "the appliance itself", value
+    if value in NOBODY:
+        parts.values["without_person"] = value
+        return NOBODY[value], value
     like = Q(display_name__icontains=value) | Q(username__icontains=value)
     found = list(User.objects.filter(like).values_list("pk", flat=True)[: _MOST_PEOPLE + 1])
     if len(found) > _MOST_PEOPLE:

@@ -17,6 +17,8 @@ from appliance.documents.access import titles_for_review as titles
 from appliance.documents.models import Collection
 from appliance.lib.errors import NotFound
 
+#: Who acts without being a person here.
+NOBODY = {"system": "The appliance", "command": "A command on the machine"}
 NAMED = ("user", "document", "collection", "group")
 
 
@@ -31,7 +33,7 @@ class Names:
 
     def actor(self, event: AuditEvent) -> str:
         if event.actor_id is None:
-            return "The appliance" if event.actor_name == "system" else "Not signed in"
+            return NOBODY.get(event.actor_name, "Not signed in")
         return self.people.get(str(event.actor_id), event.actor_name)
 
     def of(self, entity: AuditEntity) -> str:
