@@ -36,6 +36,8 @@ LOCKED = (
     "chat_conversation_collections",
     "chat_message",
     "chat_citation",
+    "audit_content",
+    "audit_reveal",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 
 import pytest
@@ -24,6 +25,9 @@ def test_who_saw_it_and_a_file_of_it(visit: Visit) -> None:
     page.get_by_label("Name, number or reference").fill("Contracts")
     page.get_by_role("button", name="Show who saw it").press("Enter")
     expect(page.locator("#readers tbody tr").first).to_be_visible()
+    expect(page.locator("#dis-title")).to_have_text(
+        re.compile(r"^(1 person was|\d+ people were) shown passages or pages$")
+    )
     check_wide_and_narrow(page)
     for label, inside in (("PDF", "report.pdf"), ("Table (CSV)", "report.csv")):
         with page.expect_download() as download:
