@@ -23,6 +23,12 @@ def statement(origin: str, key: PublicKey, since_size: int, *signers: PrivateKey
     return f"{text}\n{''.join(signer.signature_line(text) for signer in signers)}"
 
 
+def newest(connection: Connection) -> str | None:
+    """The public key that the log named last."""
+    known = connection.execute(_KEYS).fetchall()
+    return known[-1][0] if known else None
+
+
 def announce(connection: Connection, key: PrivateKey, size: int) -> None:
     """Has the log know its first key. Raises WrongKey for one that is neither its newest nor its first."""
     known = connection.execute(_KEYS).fetchall()
@@ -31,7 +37,7 @@ def announce(connection: Connection, key: PrivateKey, size: int) -> None:
     elif not known or known[-1][0] != str(key.public):
         raise WrongKey(
             f"the key {key.public} is not the one that sealed so far. Put the old key back, "
-            "or name the new one with it: manage.py rotate_seal_key."
+            "or have the sealer make a new one with it (SIGHUP)."
         )
 
 

@@ -9,16 +9,19 @@ appliance from here, in threads of their own that sealing never waits for.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 
 import psycopg
 
-from appliance.audit import keys
+from appliance.audit import keys, rotation
 from appliance.audit.delivery.courier import Couriers
 from appliance.audit.delivery.settings import channels
 from appliance.audit.notes import NoteError, PrivateKey
@@ -36,33 +39,57 @@ _LOCK = 5_823_641_907
 log = logging.getLogger("appliance.audit.sealer")
 
 
-def run(url: str, key: PrivateKey, stopped: threading.Event, *, offer: Callable[[], None] = lambda: None) -> None:
+@dataclass
+class Signing:
+    """What signs. With the `file` that it lies in, setting `rotate` has a new key made and named by this one."""
+
+    key: PrivateKey
+    file: Path | None = None
+    rotate: threading.Event = field(default_factory=threading.Event)
+
+    def settle(self, connection: Connection) -> None:
+        """Ends a rotation that was cut off."""
+        if self.file is not None:
+            self.key = rotation.settle(connection, self.key, self.file)
+
+    def follow(self, connection: Connection, size: int) -> None:
+        """Rotates, when that was asked for."""
+        if self.file is None or not self.rotate.is_set():
+            return
+        self.rotate.clear()
+        self.key = rotation.rotate(connection, self.key, self.file, size)
+        log.warning("a new key signs from %s events on: %s", f"{size:,}", self.key.public)
+
+
+def run(url: str, signing: Signing, stopped: threading.Event, *, offer: Callable[[], None] = lambda: None) -> None:
     """Seals until `stopped`; `offer` is called after each new head, and must return at once."""
     while not stopped.is_set():
         try:
             with psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="sealer") as connection:
-                _serve(connection, key, stopped, offer)
+                _serve(connection, signing, stopped, offer)
         except psycopg.OperationalError as error:
             log.warning("the database cannot be reached: %s", str(error).strip().splitlines()[0])
             stopped.wait(_RETRY_S)
-        except (SealBroken, keys.WrongKey) as error:
+        except (SealBroken, keys.WrongKey, NoteError, OSError) as error:
             log.error("nothing is sealed: %s", error)
             stopped.wait(_LOOK_AGAIN_S)
 
 
-def _serve(connection: Connection, key: PrivateKey, stopped: threading.Event, offer: Callable[[], None]) -> None:
+def _serve(connection: Connection, signing: Signing, stopped: threading.Event, offer: Callable[[], None]) -> None:
     while not _locked(connection):
         if stopped.wait(_RETRY_S):
             return
     head = last_head(connection)
-    keys.announce(connection, key, head.size)
+    signing.settle(connection)
+    keys.announce(connection, signing.key, head.size)
     tree = load_tree(connection, head)
     log.info("sealing goes on at %s events", f"{head.size:,}")
     while not stopped.is_set():
+        signing.follow(connection, head.size)
         if not _due(connection, head):
             stopped.wait(LOOK_EVERY_S)
             continue
-        head = seal(connection, key, tree, head)
+        head = seal(connection, signing.key, tree, head)
         offer()
 
 
@@ -80,7 +107,7 @@ def _locked(connection: Connection) -> bool:
 
 
 def main() -> int:
-    """Until SIGTERM or SIGINT. 1: a setting is missing or wrong."""
+    """Until SIGTERM or SIGINT; SIGHUP has a new key made. 1: a setting is missing or wrong."""
     stopped = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -92,8 +119,11 @@ def main() -> int:
         level = choice("APPLIANCE_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
         logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         url, key = secret("APPLIANCE_DATABASE_SEALER_URL"), PrivateKey.parse(secret("APPLIANCE_SEAL_KEY"))
+        file = os.environ.get("APPLIANCE_SEAL_KEY_FILE", "").strip()
+        signing = Signing(key, Path(file) if file else None)
+        signal.signal(signal.SIGHUP, lambda number, frame: signing.rotate.set())
         with Couriers(url, channels()) as couriers:
-            run(url, key, stopped, offer=couriers.offer)
+            run(url, signing, stopped, offer=couriers.offer)
     except (SettingError, NoteError) as error:
         print(f"sealer: {error}", file=sys.stderr)
         return 1

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from seal_bench import Bench, Connection, append
 
-from appliance.audit import keys, sealer, sealing
+from appliance.audit import keys, rotation, sealer, sealing
 from appliance.audit.notes import Checkpoint, Note, PrivateKey
 from appliance.audit.sealing import Head, SealBroken, last_head, load_tree, seal, waiting
 from appliance.audit.tree import GrowingTree, root_of
+from appliance.audit.verifying import verify_database
 
 
 @pytest.fixture
@@ -199,7 +201,7 @@ def test_a_new_key_is_named_by_the_old_one_and_no_other_is_taken(connection: Con
 def test_the_sealer_seals_by_itself_and_again_after_a_lost_connection(bench: Bench, key: PrivateKey) -> None:
     stopped = threading.Event()
     url = bench.stack.environment["APPLIANCE_DATABASE_SEALER_URL"]
-    running = threading.Thread(target=sealer.run, args=(url, key, stopped))
+    running = threading.Thread(target=sealer.run, args=(url, sealer.Signing(key), stopped))
     running.start()
     try:
         with bench.connect("app") as app, bench.connect("superuser") as superuser:
@@ -214,3 +216,54 @@ def test_the_sealer_seals_by_itself_and_again_after_a_lost_connection(bench: Ben
         stopped.set()
         running.join(timeout=20)
     assert not running.is_alive()
+
+
+def test_a_new_key_is_made_while_sealing_goes_on_and_the_log_verifies_throughout(
+    bench: Bench, key: PrivateKey, tmp_path: Path
+) -> None:
+    file = tmp_path / "seal_key"
+    file.write_text(key.secret_text())
+    signing, stopped = sealer.Signing(key, file), threading.Event()
+    url = bench.stack.environment["APPLIANCE_DATABASE_SEALER_URL"]
+    running = threading.Thread(target=sealer.run, args=(url, signing, stopped))
+    running.start()
+    try:
+        with bench.connect("app") as app:
+
+            def sealed(number: int) -> None:
+                append(app)
+                while app.execute("SELECT coalesce(max(size), 0) FROM audit_checkpoint").fetchone() != (number,):
+                    assert running.is_alive()
+
+            sealed(1)
+            signing.rotate.set()
+            while signing.rotate.is_set() or app.execute("SELECT count(*) FROM audit_sealkey").fetchone() != (2,):
+                assert running.is_alive()
+            sealed(2)
+            notes = [Note.parse(row[0]) for row in app.execute("SELECT note FROM audit_checkpoint ORDER BY size")]
+    finally:
+        stopped.set()
+        running.join(timeout=20)
+    new = PrivateKey.parse(file.read_text())
+    assert new == signing.key != key and file.stat().st_mode & 0o077 == 0
+    assert notes[0].signed_by(key.public) and notes[1].signed_by(new.public) and not notes[1].signed_by(key.public)
+    with bench.connect("app") as app:
+        report = verify_database(app, key=str(key.public))
+    assert report.sound and report.size == 2
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_rotation_that_was_cut_off_is_ended_or_begun_again(
+    connection: Connection, key: PrivateKey, tmp_path: Path, named: bool
+) -> None:
+    file, new = tmp_path / "seal_key", PrivateKey.make(key.name)
+    file.write_text(key.secret_text())
+    file.with_name("seal_key.new").write_text(new.secret_text())
+    keys.announce(connection, key, 0)
+    if named:
+        keys.rotate(connection, key, new, 0)
+    assert rotation.settle(connection, key, file) == (new if named else key)
+    assert PrivateKey.parse(file.read_text()) == (new if named else key)
+    if not named:
+        assert rotation.rotate(connection, key, file, 0) == new == PrivateKey.parse(file.read_text())
+    assert keys.newest(connection) == str(new.public)
