@@ -37,7 +37,7 @@ def check_password(request: HttpRequest, username: str, password: str) -> User:
     try:
         user = authenticate(request, username=name, password=password) if name and password else None
     except DirectoryUnavailable as error:
-        unknown = {"name_sha256": text_digest(name), "code": error.code}
+        unknown = {"name_digest": text_digest(name), "code": error.code}
         nobody = Actor(address=actor_of(request).address)
         record(Event(EventType.SIGN_IN, "session.start", Outcome.REFUSED, detail=unknown), actor=nobody)
         raise
@@ -45,7 +45,7 @@ def check_password(request: HttpRequest, username: str, password: str) -> User:
         return user
     locked = getattr(request, "axes_locked_out", False)
     # The name may be a password typed into the wrong field: only its digest is kept.
-    detail = {"name_sha256": text_digest(name)} | ({"locked": True} if locked else {})
+    detail = {"name_digest": text_digest(name)} | ({"locked": True} if locked else {})
     actor = Actor(address=actor_of(request).address)
     record(Event(EventType.SIGN_IN, "session.start", Outcome.REFUSED, detail=detail), actor=actor)
     if locked:

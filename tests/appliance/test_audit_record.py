@@ -30,6 +30,7 @@ from appliance_desk import (
 )
 
 from appliance.audit.models import AuditEntity, AuditEvent
+from appliance.audit.record import text_digest
 
 
 @pytest.fixture
@@ -158,7 +159,7 @@ def test_signing_in_and_out_and_a_refused_sign_in(desk: Desk, before: int) -> No
         ("sign_in", "session.start", "success"),
         ("sign_out", "session.end", "success"),
     ]
-    assert refused["detail"] == {"name_sha256": hashlib.sha256(secret.encode()).hexdigest()}
+    assert refused["detail"] == {"name_digest": text_digest(secret)}
     assert (refused["agent"]["name"], refused["agent"]["user"]) == ("", None)
     assert opened["agent"]["name"] == ended["agent"]["name"] == "alice"
     assert opened["agent"]["session"] == ended["agent"]["session"] != ""

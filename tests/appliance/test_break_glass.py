@@ -124,7 +124,7 @@ def test_what_cannot_be_opened_is_not_known(ward: Ward, why: str) -> None:
     assert not BreakGlass.objects.filter(collection=ward.collection).exists()
     assert not ward.sees()
     events = evidence_since(before, action="break_glass.open")
-    assert [(event["outcome"], sorted(event["detail"])) for event in events] == [("refused", ["name_sha256"])]
+    assert [(event["outcome"], sorted(event["detail"])) for event in events] == [("refused", ["name_digest"])]
 
 
 def test_a_denial_made_meanwhile_beats_it(ward: Ward, mary: httpx.Client) -> None:

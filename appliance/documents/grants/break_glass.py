@@ -68,7 +68,7 @@ def do_break_glass(
         )
     collection = Collection.objects.filter(name=name, break_glass=True).first()
     if collection is None or _denied(collection, acting_user):
-        detail = {"name_sha256": text_digest(name)}
+        detail = {"name_digest": text_digest(name)}
         record(Event(EventType.GRANT, "break_glass.open", Outcome.REFUSED, detail=detail), actor=actor)
         raise NotOpened()
     ends_at = timezone.now() + timedelta(minutes=minutes)
@@ -190,5 +190,4 @@ def _event(action: str, broken: BreakGlass, outcome: Outcome = Outcome.SUCCESS, 
         Entity("collection", str(broken.collection_id)),
         Entity("user", str(broken.user_id)),
     )
-    detail["reference_sha256"] = text_digest(broken.reference)
     return Event(EventType.GRANT, action, outcome, entities=entities, detail=detail)
