@@ -140,7 +140,7 @@ def test_the_pages_of_the_audit_are_accessible(visit: Visit, width: int, scheme:
     begin = page.get_by_role("button", name="Begin a review").or_(page.get_by_role("link", name="Go on with"))
     begin.click()
     check(page)
-    for address in ("/audit/charts", "/audit/filters", "/audit/seal", "/status"):
+    for address in ("/audit/charts", "/audit/filters", "/audit/seal", "/audit/seal/checkpoint", "/status"):
         page.goto(address)
         check(page)
     cora.assert_quiet()

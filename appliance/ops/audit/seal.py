@@ -12,13 +12,14 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 from kombu.exceptions import OperationalError as BrokerError
 
-from appliance.accounts.sessions import actor_of
+from appliance.accounts.sessions import actor_of, current_user
 from appliance.audit import checking
-from appliance.audit.models import Checkpoint, EventType, Verification
+from appliance.audit.models import Checkpoint, Delivery, EventType, SealKey, Verification
 from appliance.audit.record import Event, record
 from appliance.audit.standing import standing
 from appliance.celery import app
-from appliance.lib.errors import QueueUnavailable
+from appliance.lib.errors import NotFound, QueueUnavailable
+from appliance.lib.qr import qr_svg
 from appliance.ops.audit.names import officers_only
 
 _NUM_CHECKS = 20
@@ -74,6 +75,43 @@ def seal(request: HttpRequest) -> HttpResponse:
         "tab": "seal",
     }
     return render(request, "audit/seal.html", context)
+
+
+def _newest() -> Checkpoint:
+    head = Checkpoint.objects.order_by("-size").first()
+    if head is None:
+        raise NotFound("Nothing is sealed yet.")
+    return head
+
+
+def _took_away(request: HttpRequest, head: Checkpoint, channel: str) -> None:
+    """A checkpoint that leaves by an officer's hand is on the record, and counts as delivered."""
+    with transaction.atomic():
+        detail = {"size": str(head.size), "channel": channel}
+        record(Event(EventType.REVIEW, "audit.checkpoint", detail=detail), actor=actor_of(request))
+        Delivery.objects.create(checkpoint=head, channel=channel, target=str(current_user(request).pk))
+
+
+@require_GET
+@officers_only
+def checkpoint(request: HttpRequest) -> HttpResponse:
+    """The newest checkpoint as a QR code and as text, to be photographed, printed or copied."""
+    head = _newest()
+    _took_away(request, head, "screen")
+    keys = SealKey.objects.order_by("pk").values_list("public_key", flat=True)
+    context = {"head": head, "picture": qr_svg(head.note, scale=5), "first_key": keys.first(), "tab": "seal"}
+    return render(request, "audit/checkpoint.html", context | {"seal": seal_of()})
+
+
+@require_GET
+@officers_only
+def checkpoint_file(request: HttpRequest) -> HttpResponse:
+    """The newest checkpoint as a file for a USB stick: what `--checkpoint` of the verifier takes."""
+    head = _newest()
+    _took_away(request, head, "download")
+    response = HttpResponse(head.note, content_type="text/plain; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="checkpoint-{head.size}.txt"'
+    return response
 
 
 @require_POST

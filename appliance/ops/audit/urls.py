@@ -9,6 +9,8 @@ urlpatterns = [
     path("audit/events/<uuid:uid>", events.event),
     path("audit/seal", seal.seal),
     path("audit/seal/check", seal.check_now),
+    path("audit/seal/checkpoint", seal.checkpoint),
+    path("audit/seal/checkpoint/file", seal.checkpoint_file),
     path("audit/charts", charts.charts),
     path("audit/alerts", alerts.alerts),
     path("audit/alerts/acknowledge", alerts.acknowledge_all),
