@@ -17,6 +17,7 @@ def run_prepared(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
 
     It is not told for whom it runs. Raises Django's database errors.
     """
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(sql, parameters, prepare=True)
