@@ -171,9 +171,13 @@ def test_sealing_does_not_wait_for_a_server_that_does_not_answer(bench: Bench, k
     with socket.create_server(("127.0.0.1", 0)) as silent, bench.connect("app") as app:
         places = [Folder(tmp_path), Syslog("127.0.0.1", silent.getsockname()[1], None)]
         with Couriers(url, places) as couriers:
-            running = threading.Thread(target=sealer.run, args=(url, key, stopped), kwargs={"offer": couriers.offer})
+            signing = sealer.Signing(key)
+            running = threading.Thread(
+                target=sealer.run, args=(url, signing, stopped), kwargs={"offer": couriers.offer}
+            )
             running.start()
             append(app)
+            silent.settimeout(60)
             with silent.accept()[0]:  # the courier is there, and waits for an answer
                 sealed = "SELECT coalesce(max(size), 0) FROM audit_checkpoint"
                 until(lambda: app.execute(sealed).fetchone() == (1,))
