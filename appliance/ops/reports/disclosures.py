@@ -48,6 +48,7 @@ _HOW = {
     "document.find": "Places found in the document",
     "document.chunks": "Passages opened",
     "document.download": "File downloaded",
+    "conversation.open": "Answer read again",
 }
 _USUAL = "Work under the access that was granted"
 
