@@ -192,20 +192,25 @@ def test_a_celebrity_patient_is_seen_by_named_people_only(visit: Visit, story: S
 
 
 @contextmanager
-def slowed(room: Any) -> Iterator[None]:
-    """The model server is let run for a moment and stopped for a long one, in turns: so an answer takes a while."""
-    over = threading.Event()
+def slowed(room: Any) -> Iterator[threading.Event]:
+    """The model server runs for a moment and is stopped for a long one, in turns, so that an answer takes a while.
+
+    Once the event is set it stays stopped, until the end.
+    """
+    over, still = threading.Event(), threading.Event()
 
     def slow() -> None:
         while not over.wait(0.004):
             room.stack.kill("inference", signal.SIGSTOP)
             over.wait(0.2)
+            if still.is_set():
+                over.wait()
             room.stack.kill("inference", signal.SIGCONT)
 
     slowing = threading.Thread(target=slow)
     slowing.start()
     try:
-        yield
+        yield still
     finally:
         over.set()
         slowing.join()
@@ -213,11 +218,12 @@ def slowed(room: Any) -> Iterator[None]:
 
 def test_a_leaver_s_answer_stops_and_the_outcome_says_why(visit: Visit, story: Story, room: Any) -> None:
     leo = visit(story.account("leo")).page
-    with slowed(room):
+    with slowed(room) as still:
         leo.goto("/")
         leo.fill("#question", QUESTION)
         leo.keyboard.press("Control+Enter")
         leo.wait_for_function("() => window.streamed.some(([name]) => name === 'coverage')")
+        still.set()
         story.disable("leo")
         leo.wait_for_function("() => window.streamed.some(([name]) => name === 'done')", timeout=60_000)
     assert _ANSWER not in leo.locator("main").inner_text()  # nothing was written after that
