@@ -11,6 +11,7 @@ caller's to check: people live further left.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -92,6 +93,13 @@ def question_event(correlation: uuid.UUID) -> AuditEvent:
     raise NotFound("No text was kept for this question.", code="content_not_found")
 
 
+def question_events(correlations: Iterable[uuid.UUID]) -> dict[uuid.UUID, AuditEvent]:
+    """The first event of each of these questions: who asked, and when."""
+    first = AuditEvent.objects.filter(correlation__in=set(correlations)).order_by("correlation", "pk")
+    found = first.distinct("correlation").defer("canonical")
+    return {event.correlation: event for event in found if event.correlation is not None}
+
+
 def standing_of(correlation: uuid.UUID, officer: uuid.UUID) -> Standing:
     """How the question stands for this officer."""
     newest = Reveal.objects.filter(correlation=correlation, requested_by=officer).order_by("-requested_at").first()
@@ -131,7 +139,7 @@ def do_decide(reveal_id: uuid.UUID, *, approved: bool, by: uuid.UUID, actor: Act
     if reveal is None:
         raise NotFound()
     action = "reveal.approve" if approved else "reveal.refuse"
-    if not may_decide(reveal, by):
+    if not may_decide(reveal, question_event(reveal.correlation), by):
         record(_event(action, reveal, Outcome.REFUSED), actor=actor)
         raise OwnReveal()
     with transaction.atomic():
@@ -147,9 +155,9 @@ def do_decide(reveal_id: uuid.UUID, *, approved: bool, by: uuid.UUID, actor: Act
     return reveal
 
 
-def may_decide(reveal: Reveal, approver: uuid.UUID) -> bool:
+def may_decide(reveal: Reveal, question: AuditEvent, approver: uuid.UUID) -> bool:
     """Whether a content approver may decide this one: it is not theirs, and the question was not theirs."""
-    return approver not in (reveal.requested_by, question_event(reveal.correlation).actor_id)
+    return approver not in (reveal.requested_by, question.actor_id)
 
 
 def do_read(correlation: uuid.UUID, *, by: uuid.UUID, actor: Actor) -> tuple[Reveal, list[content.Kept]]:
@@ -192,7 +200,9 @@ def asked_by(officer: uuid.UUID) -> QuerySet[Reveal]:
 
 def num_waiting_for(approver: uuid.UUID) -> int:
     """How many requests an approver may decide."""
-    return sum(may_decide(reveal, approver) for reveal in waiting().exclude(requested_by=approver)[:100])
+    found = list(waiting().exclude(requested_by=approver)[:100])
+    questions = question_events(reveal.correlation for reveal in found)
+    return sum(may_decide(reveal, questions[reveal.correlation], approver) for reveal in found)
 
 
 def _event(action: str, reveal: Reveal, outcome: Outcome = Outcome.SUCCESS) -> Event:

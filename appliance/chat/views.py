@@ -9,7 +9,6 @@ from django.http import (
     HttpRequest,
     HttpResponse,
     HttpResponseBase,
-    HttpResponseRedirect,
     StreamingHttpResponse,
 )
 from django.shortcuts import render
@@ -23,16 +22,11 @@ from appliance.audit.record import Actor
 from appliance.chat import actions, generations, pages, streaming
 from appliance.chat.models import Conversation, Message
 from appliance.documents.listing import counted_collections
+from appliance.lib.redirects import see_other
 from appliance.lib.threads import in_thread
 
 EFFORTS = (("low", "Low"), ("medium", "Medium"), ("high", "High"))
 _CONVERSATIONS_SHOWN = 200
-
-
-def _see_other(address: str) -> HttpResponse:
-    response = HttpResponseRedirect(address)
-    response.status_code = 303
-    return response
 
 
 def _is_htmx(request: HttpRequest) -> bool:
@@ -111,7 +105,7 @@ async def _ask(
     generations.start(asked.answer.pk, actor=actor)
     address = f"/chat/{asked.conversation.pk}"
     if not _is_htmx(request):
-        return _see_other(address)
+        return see_other(address)
     if conversation_id is None:
         response = HttpResponse(status=204)
         response["HX-Redirect"] = address
@@ -194,7 +188,7 @@ def stop(request: HttpRequest, answer_id: uuid.UUID) -> HttpResponse:
     user = current_user(request)
     answer = actions.access_answer(user, answer_id)
     actions.do_stop(user, answer_id)
-    return HttpResponse(status=204) if _is_htmx(request) else _see_other(f"/chat/{answer.conversation_id}")
+    return HttpResponse(status=204) if _is_htmx(request) else see_other(f"/chat/{answer.conversation_id}")
 
 
 @require_GET
@@ -217,7 +211,7 @@ def source(request: HttpRequest, answer_id: uuid.UUID, number: int) -> HttpRespo
 @page
 def rename(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
     actions.do_rename(current_user(request), conversation_id, request.POST.get("title", ""))
-    return _see_other(f"/chat/{conversation_id}")
+    return see_other(f"/chat/{conversation_id}")
 
 
 @require_POST
@@ -225,4 +219,4 @@ def rename(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
 def delete(request: HttpRequest, conversation_id: uuid.UUID) -> HttpResponse:
     user, actor = _who(request)
     actions.do_delete_conversation(user, actor, conversation_id)
-    return _see_other("/")
+    return see_other("/")

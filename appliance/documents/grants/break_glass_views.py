@@ -13,9 +13,10 @@ from appliance.accounts.models import Role, User
 from appliance.accounts.sessions import actor_of, current_user, page
 from appliance.documents.access import titles_for_review
 from appliance.documents.grants import break_glass
-from appliance.documents.grants.views import see_other, sensitive
+from appliance.documents.grants.views import sensitive
 from appliance.documents.models import BreakGlass, Finding
 from appliance.lib.errors import ApplianceError, NotFound
+from appliance.lib.redirects import see_other
 from appliance.lib.request_id import current_request_id
 
 

@@ -13,8 +13,9 @@ from appliance.accounts.models import Approval, Role
 from appliance.accounts.sessions import actor_of, current_user, page
 from appliance.documents.access import collections_for
 from appliance.documents.grants import break_glass, walls
-from appliance.documents.grants.views import see_other, sensitive
+from appliance.documents.grants.views import sensitive
 from appliance.lib.errors import NotFound
+from appliance.lib.redirects import see_other
 
 
 @require_GET

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -23,6 +23,7 @@ from appliance.documents.grants import actions, break_glass, explain, forms
 from appliance.documents.grants import preview as previewing
 from appliance.documents.models import Collection, Document, Effect, GrantRole
 from appliance.lib.errors import ApplianceError, NotFound
+from appliance.lib.redirects import see_other
 from appliance.lib.request_id import current_request_id
 
 Target = Collection | Document
@@ -38,13 +39,6 @@ def sensitive(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         return response
 
     return wrapper
-
-
-def see_other(address: str) -> HttpResponse:
-    """After a form: the page that shows what came of it."""
-    response = HttpResponseRedirect(address)
-    response.status_code = 303
-    return response
 
 
 def address_of(target: Target) -> str:

@@ -15,9 +15,10 @@ from appliance.audit.models import AuditEntity, AuditEvent
 from appliance.documents.access import documents_for, titles_for_review
 from appliance.documents.grants import forms, walls
 from appliance.documents.grants import preview as previewing
-from appliance.documents.grants.views import see_other, sensitive
+from appliance.documents.grants.views import sensitive
 from appliance.documents.models import Document, Wall
 from appliance.lib.errors import ApplianceError, NotFound
+from appliance.lib.redirects import see_other
 from appliance.lib.request_id import current_request_id
 
 _SHOWN_EVENTS = 200

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
@@ -22,6 +22,7 @@ from appliance.audit import reveals as acts
 from appliance.audit.content import Kept
 from appliance.audit.models import AuditEvent, Reveal
 from appliance.lib.errors import ApplianceError, BadRequest, NotFound
+from appliance.lib.redirects import see_other
 from appliance.lib.request_id import current_request_id
 from appliance.ops.audit.names import officers_only
 
@@ -61,7 +62,7 @@ def ask(request: HttpRequest, correlation: uuid.UUID) -> HttpResponse:
         )
     except BadRequest as error:
         return _content(request, correlation, error=error, form={"reason": reason, "reference": reference})
-    return _see_other(f"/audit/content/{correlation}")
+    return see_other(f"/audit/content/{correlation}")
 
 
 @require_POST
@@ -139,7 +140,7 @@ def decide(request: HttpRequest, reveal_id: uuid.UUID) -> HttpResponse:
         raise
     except ApplianceError as error:
         return _list(request, error=error)
-    return _see_other(f"/audit/reveals?said={decision}")
+    return see_other(f"/audit/reveals?said={decision}")
 
 
 def _list(request: HttpRequest, *, error: ApplianceError | None = None) -> HttpResponse:
@@ -166,7 +167,7 @@ def _list(request: HttpRequest, *, error: ApplianceError | None = None) -> HttpR
 
 
 def _requests(found: list[Reveal], user: User) -> list[Request]:
-    questions = {reveal.pk: acts.question_event(reveal.correlation) for reveal in found}
+    questions = acts.question_events(reveal.correlation for reveal in found)
     ids = {reveal.requested_by for reveal in found} | {reveal.decided_by for reveal in found}
     ids |= {event.actor_id for event in questions.values()}
     people = User.objects.filter(pk__in=[pk for pk in ids if pk is not None])
@@ -175,10 +176,10 @@ def _requests(found: list[Reveal], user: User) -> list[Request]:
         Request(
             reveal,
             names.get(reveal.requested_by, "Someone who is gone"),
-            names.get(questions[reveal.pk].actor_id, questions[reveal.pk].actor_name),
-            questions[reveal.pk],
+            names.get(questions[reveal.correlation].actor_id, questions[reveal.correlation].actor_name),
+            questions[reveal.correlation],
             names.get(reveal.decided_by, ""),
-            user.has_role(Role.CONTENT_APPROVER) and acts.may_decide(reveal, user.pk),
+            user.has_role(Role.CONTENT_APPROVER) and acts.may_decide(reveal, questions[reveal.correlation], user.pk),
             acts.Standing(reveal),
         )
         for reveal in found
@@ -188,9 +189,3 @@ def _requests(found: list[Reveal], user: User) -> list[Request]:
 def _asker(question: AuditEvent) -> str:
     person = User.objects.filter(pk=question.actor_id).first() if question.actor_id else None
     return str(person) if person else question.actor_name
-
-
-def _see_other(address: str) -> HttpResponse:
-    response = HttpResponseRedirect(address)
-    response.status_code = 303
-    return response
